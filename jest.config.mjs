@@ -1,0 +1,11 @@
+/** Jest in ESM on Node 24: TypeScript is stripped by swc, workspaces resolve through their package exports. */
+export default {
+  testEnvironment: './test/harness/node-environment.mjs',
+  extensionsToTreatAsEsm: ['.ts'],
+  transform: {
+    '^.+\\.ts$': ['@swc/jest', { jsc: { parser: { syntax: 'typescript' }, target: 'es2024' }, module: { type: 'es6' } }],
+  },
+  testMatch: ['<rootDir>/{packages,services,test,scripts}/**/*.test.ts'],
+  testTimeout: 30_000,
+  workerIdleMemoryLimit: '1GB',
+};

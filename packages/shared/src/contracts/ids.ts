@@ -1,0 +1,39 @@
+import { v5 as uuidv5, v7 as uuidv7 } from 'uuid';
+
+const NAMESPACE = 'b3a0c9de-6d5f-5c55-9a37-5f1d7c7f4b21';
+
+/** The tenant of a stack that runs without API keys. */
+export const DEFAULT_TENANT = 'default';
+
+/** Asset id of a picture: writing the same object twice is writing one point. */
+export function pictureAssetId(tenant: string, bucket: string, key: string): string {
+  return uuidv5(JSON.stringify(['picture', tenant, bucket, key]), NAMESPACE);
+}
+
+/** Asset id of passage `passageNo` (from 0) of an item's text. */
+export function passageAssetId(tenant: string, itemId: string, passageNo: number): string {
+  return uuidv5(JSON.stringify(['passage', tenant, itemId, passageNo]), NAMESPACE);
+}
+
+/** Ids that sort by time: ingestions, questions, traces. */
+export function newId(): string {
+  return uuidv7();
+}
+
+/** The object store's own bucket: queries, thumbnails, reports. Never listed as a source. */
+export const SYSTEM_BUCKET = 'sightline';
+
+/** Where a query's picture waits for the encode worker; expires. */
+export function queryPictureKey(tenant: string, id: string): string {
+  return `queries/${tenant}/${id}`;
+}
+
+/** A stored thumbnail, by the asset and the eTag of the bytes it was made from. */
+export function thumbnailKey(tenant: string, assetId: string, widthPx: number): string {
+  return `thumbnails/${tenant}/${assetId}/${widthPx}.webp`;
+}
+
+/** Lock name that orders the writers of one asset. */
+export function assetLockKey(tenant: string, assetId: string): string {
+  return `asset:${tenant}:${assetId}`;
+}

@@ -1,0 +1,61 @@
+import { z } from 'zod';
+
+/**
+ * Every job that crosses a process boundary. Payloads carry ids and keys, never bytes; a producer parses before it adds, a
+ * worker parses before it works. A new field is optional, with the condition under which that ends.
+ */
+export const JOBS = {
+  /** Plan an ingestion: list its source and cut it into chunks. */
+  plan: {
+    queue: 'ingest',
+    schema: z.strictObject({ tenant: z.string(), ingestionId: z.string(), traceId: z.string() }),
+    attempts: 5,
+  },
+  /** Encode one chunk of an ingestion; the chunk's references are read from the ledger. */
+  encode: {
+    queue: 'encode',
+    schema: z.strictObject({
+      tenant: z.string(),
+      ingestionId: z.string(),
+      chunkNo: z.int().nonnegative(),
+      /** The pack's fingerprints that the vectors are for; a worker that serves another pack hands the job back. */
+      fingerprints: z.strictObject({ image: z.string(), text: z.string() }),
+      traceId: z.string(),
+    }),
+    attempts: 8,
+  },
+  /** Encode a query's words and picture; the vectors are the job's result. */
+  'encode-query': {
+    queue: 'encode-query',
+    schema: z.strictObject({
+      tenant: z.string(),
+      fingerprints: z.strictObject({ image: z.string(), text: z.string() }),
+      query: z.string().optional(),
+      /** Key in the system bucket. */
+      pictureKey: z.string().optional(),
+      traceId: z.string(),
+      /** Unix milliseconds after which nobody waits for the answer. */
+      expiresAt: z.int(),
+    }),
+    attempts: 1,
+  },
+} as const satisfies Record<string, { queue: string; schema: z.ZodType; attempts: number }>;
+
+export type JobName = keyof typeof JOBS;
+export type JobData<N extends JobName> = z.infer<(typeof JOBS)[N]['schema']>;
+
+/** Result of `encode-query`. Vectors are L2-normalised, as number arrays because job results are JSON. */
+export const encodeQueryResult = z.strictObject({
+  /** The query's words in the visual space; absent without words, or when the pack does not know their language. */
+  wordsInImageSpace: z.array(z.number()).optional(),
+  wordsInTextSpace: z.array(z.number()).optional(),
+  pictureInImageSpace: z.array(z.number()).optional(),
+  logitScale: z.number(),
+  warnings: z.array(z.string()),
+  encodeMs: z.number(),
+});
+export type EncodeQueryResult = z.infer<typeof encodeQueryResult>;
+
+/** BullMQ priorities: lower is sooner. Lanes share one queue per kind of work. */
+export const LANE_PRIORITY = { interactive: 1, event: 10, bulk: 100 } as const;
+export type Lane = keyof typeof LANE_PRIORITY;

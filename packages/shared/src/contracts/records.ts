@@ -1,0 +1,34 @@
+import { z } from 'zod';
+
+/** An attribute of an item: a scalar, or several values of one kind. Numbers and booleans keep their type for filters. */
+export const attributeValue = z.union([z.string().max(1024), z.number(), z.boolean(), z.array(z.union([z.string().max(1024), z.number(), z.boolean()])).max(64)]);
+export const attributeName = z.string().regex(/^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$/, 'an attribute name: letters, digits, _ . - and at most 64');
+export const attributes = z.record(attributeName, attributeValue);
+export type Attributes = z.infer<typeof attributes>;
+
+/** One line of a manifest: a catalogue record. `images` are keys relative to the manifest's folder. */
+export const manifestLine = z.strictObject({
+  item_id: z.string().min(1).max(256),
+  title: z.string().max(1024).default(''),
+  text: z.string().max(200_000).default(''),
+  attributes: attributes.default({}),
+  images: z.array(z.string().min(1).max(1024)).max(100).default([]),
+});
+export type ManifestLine = z.infer<typeof manifestLine>;
+
+/** What a point keeps of each record that names it. */
+export interface PointRecord {
+  itemId: string;
+  title: string;
+  /** The passage of the item's text that this point carries (passage 0 for pictures). */
+  text: string;
+  attributes: Attributes;
+}
+
+/** Where pictures and records come from. A directory's and a prefix's items are its pictures; a manifest's are its lines. */
+export const source = z.discriminatedUnion('type', [
+  z.strictObject({ type: z.literal('directory'), path: z.string().min(1).max(4096) }),
+  z.strictObject({ type: z.literal('manifest'), uri: z.string().min(1).max(4096) }),
+  z.strictObject({ type: z.literal('prefix'), bucket: z.string().min(1).max(255), prefix: z.string().max(1024).default('') }),
+]);
+export type Source = z.infer<typeof source>;

@@ -1,0 +1,120 @@
+import type { Filter } from '../contracts/filter.ts';
+import type { PointRecord } from '../contracts/records.ts';
+
+/** The named vector spaces of a point. */
+export type Space = 'image' | 'text';
+
+/** What an index version is built for: one set of fingerprints. Dimensions are those of the vectors. */
+export interface IndexSpec {
+  image: { fingerprint: string; dimensions: number };
+  text: { fingerprint: string; dimensions: number };
+}
+
+/** A point as the index holds it. Vectors are L2-normalised float32; present only when asked for. */
+export interface AssetPoint {
+  assetId: string;
+  tenant: string;
+  kind: 'picture' | 'passage';
+  /** Null for passages. */
+  object: { bucket: string; key: string; eTag: string | null } | null;
+  sha256: string | null;
+  sizeBytes: number | null;
+  widthPx: number | null;
+  heightPx: number | null;
+  /** The records that name this point, ordered by item id; a passage has exactly one. */
+  records: PointRecord[];
+  passageNo: number;
+  /** True for a tombstone: no vectors, not searchable, and late writes of older versions cannot pass it. */
+  deleted: boolean;
+  deletedBecause: DeletionReason | null;
+  imageVersion: number;
+  recordVersion: number;
+  hasImage: boolean;
+  hasText: boolean;
+  /** Unix milliseconds. */
+  indexedAt: number;
+  vectors?: { image?: Float32Array; text?: Float32Array };
+}
+
+/** `gone`: the source no longer has it. `removed`: a user removed it. `failed`: its new bytes cannot be encoded. */
+export type DeletionReason = 'gone' | 'removed' | 'failed';
+
+/** The picture's half of a point. Never touches records, text vector or keywords. */
+export interface PictureWrite {
+  assetId: string;
+  tenant: string;
+  object: { bucket: string; key: string; eTag: string };
+  sha256: string;
+  sizeBytes: number;
+  widthPx: number;
+  heightPx: number;
+  vector: Float32Array;
+  imageVersion: number;
+  indexedAt: number;
+}
+
+/** The record's half of a point. Never touches the image vector or the picture's payload. */
+export interface RecordWrite {
+  assetId: string;
+  tenant: string;
+  kind: 'picture' | 'passage';
+  /** The picture this half belongs to (eTag stays as the picture's writer left it); null for passages. */
+  object: { bucket: string; key: string } | null;
+  passageNo: number;
+  records: PointRecord[];
+  /** From the shared analyser, with repetitions: term frequency counts. */
+  keywords: string[];
+  /** Null where there is no text to encode. */
+  vector: Float32Array | null;
+  recordVersion: number;
+  indexedAt: number;
+}
+
+/** Turns a point into a tombstone at `version` in both halves. `object` keeps what it was a tombstone of. */
+export interface Deletion {
+  assetId: string;
+  tenant: string;
+  version: number;
+  reason: DeletionReason;
+  object: { bucket: string; key: string; eTag: string | null } | null;
+  at: number;
+}
+
+/** One leg of a search: nearest vectors in a space (cosine), or keywords (BM25). */
+export type Leg =
+  | { space: Space; vector: Float32Array; limit: number }
+  | { space: 'keywords'; keywords: string[]; limit: number };
+
+/** Best first; equal scores in ascending order of asset id. Score: cosine in [-1, 1], or BM25 >= 0. */
+export interface LegHit {
+  assetId: string;
+  score: number;
+}
+
+/**
+ * The index. Every call names its tenant. Writes are durable and visible to the next search when they return; a write whose
+ * version is not newer than the stored half's is dropped silently, so writing twice is writing once and late writers lose.
+ * Errors: `index_encoder_mismatch` (opened for other fingerprints than it holds), `index_unavailable` (may pass).
+ */
+export interface VectorIndex {
+  readonly spec: IndexSpec;
+  writePictures(writes: PictureWrite[]): Promise<void>;
+  writeRecords(writes: RecordWrite[]): Promise<void>;
+  delete(deletions: Deletion[]): Promise<void>;
+  /** Points by id, tombstones included; absent ids are absent from the map. */
+  get(tenant: string, assetIds: string[], options?: { withVectors?: boolean }): Promise<Map<string, AssetPoint>>;
+  /** Image vectors already made for these contents (sha256 in hexadecimal), so that the same bytes are not encoded again. */
+  findImageVectors(tenant: string, sha256s: string[]): Promise<Map<string, { vector: Float32Array; widthPx: number; heightPx: number }>>;
+  /** Live points that an item's record stands on: pictures and passages. */
+  findByItem(tenant: string, itemId: string): Promise<AssetPoint[]>;
+  /** All legs in one round trip, each under the tenant's and the given filter, tombstones left out. */
+  search(tenant: string, filter: Filter | undefined, legs: Leg[]): Promise<LegHit[][]>;
+  /** Up to `limit` vectors of a space, evenly over the ids: the background that calibration measures against. */
+  sample(tenant: string, space: Space, limit: number): Promise<Float32Array[]>;
+  /** Every point in ascending order of id, tombstones included, in pages; for the audit. */
+  scan(tenant: string, options: { after?: string; limit: number; withVectors?: boolean }): Promise<AssetPoint[]>;
+  count(tenant: string): Promise<{ live: number; deleted: number }>;
+  /** Drops tombstones made before `before` (Unix milliseconds); answers how many. */
+  purge(tenant: string, before: number): Promise<number>;
+  close(): Promise<void>;
+}

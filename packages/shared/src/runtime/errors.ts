@@ -1,0 +1,70 @@
+/**
+ * The one table of errors. Code is API: clients branch on it, docs/errors.md lists it, a test holds the two together.
+ * `retryable` says whether the same input may succeed later; `httpStatus` is what query-api answers with.
+ */
+export const ERRORS = {
+  // A picture's own faults: permanent, they go on the object's failure record.
+  picture_empty: { message: 'The file has no bytes.', retryable: false, httpStatus: 422 },
+  picture_too_many_bytes: { message: 'The file is larger than MAX_PICTURE_BYTES.', retryable: false, httpStatus: 413 },
+  picture_too_many_pixels: { message: 'The picture has more pixels than MAX_PICTURE_PIXELS.', retryable: false, httpStatus: 422 },
+  picture_not_a_picture: { message: 'The bytes are not those of any picture format.', retryable: false, httpStatus: 415 },
+  picture_format_unsupported: { message: 'A picture format that is not decoded here.', retryable: false, httpStatus: 415 },
+  picture_truncated: { message: 'The picture ends before its data does.', retryable: false, httpStatus: 422 },
+  picture_corrupt: { message: 'The picture cannot be decoded.', retryable: false, httpStatus: 422 },
+  // Objects and sources.
+  object_not_found: { message: 'The object is not there.', retryable: false, httpStatus: 404 },
+  object_changed: { message: 'The object changed while it was read.', retryable: true, httpStatus: 409 },
+  object_forbidden: { message: 'The object store refuses access to the object.', retryable: false, httpStatus: 403 },
+  object_store_unavailable: { message: 'The object store does not answer.', retryable: true, httpStatus: 503 },
+  key_outside_source: { message: 'The key leads out of its source.', retryable: false, httpStatus: 422 },
+  source_not_found: { message: 'The source does not exist or cannot be read.', retryable: false, httpStatus: 422 },
+  source_not_allowed: { message: 'This source type is not accepted here.', retryable: false, httpStatus: 403 },
+  manifest_line_invalid: { message: 'A manifest line is not a valid record.', retryable: false, httpStatus: 422 },
+  // Encoders and packs.
+  pack_not_found: { message: 'There is no encoder pack of that name or path.', retryable: false, httpStatus: 422 },
+  pack_invalid: { message: 'The encoder pack is incomplete or contradicts itself.', retryable: false, httpStatus: 422 },
+  pack_drifted: { message: "The encoder's output differs from its pack's golden vectors.", retryable: false, httpStatus: 500 },
+  encoder_unavailable: { message: 'The encoder does not answer.', retryable: true, httpStatus: 503 },
+  encoder_failed: { message: 'The encoder failed on this input.', retryable: false, httpStatus: 500 },
+  // Index and search.
+  index_encoder_mismatch: { message: 'The index was built with another encoder.', retryable: false, httpStatus: 409 },
+  index_unavailable: { message: 'The vector index does not answer.', retryable: true, httpStatus: 503 },
+  asset_not_found: { message: 'There is no such asset.', retryable: false, httpStatus: 404 },
+  item_not_found: { message: 'There is no such item.', retryable: false, httpStatus: 404 },
+  // Ledger and flow.
+  ingestion_not_found: { message: 'There is no such ingestion.', retryable: false, httpStatus: 404 },
+  ledger_unavailable: { message: 'The ledger does not answer.', retryable: true, httpStatus: 503 },
+  queue_unavailable: { message: 'The queue does not answer.', retryable: true, httpStatus: 503 },
+  // Requests.
+  request_invalid: { message: 'The request does not have the documented shape.', retryable: false, httpStatus: 400 },
+  request_too_large: { message: 'The request body is over the limit.', retryable: false, httpStatus: 413 },
+  host_not_allowed: { message: 'Without an API key only loopback hosts and the own origin are answered.', retryable: false, httpStatus: 403 },
+  route_not_found: { message: 'There is no such route.', retryable: false, httpStatus: 404 },
+  config_invalid: { message: 'The configuration is invalid.', retryable: false, httpStatus: 500 },
+  internal: { message: 'An unexpected error; the log has it under this trace id.', retryable: true, httpStatus: 500 },
+} as const satisfies Record<string, { message: string; retryable: boolean; httpStatus: number }>;
+
+export type ErrorCode = keyof typeof ERRORS;
+
+/** The one error class. Branch on `code`, never on text; `detail` is for people and may be shown to clients. */
+export class SightlineError extends Error {
+  readonly code: ErrorCode;
+  readonly detail: string | undefined;
+
+  constructor(code: ErrorCode, detail?: string, options?: { cause?: unknown }) {
+    super(detail ? `${ERRORS[code].message} ${detail}` : ERRORS[code].message, options);
+    this.name = 'SightlineError';
+    this.code = code;
+    this.detail = detail;
+  }
+
+  get retryable(): boolean {
+    return ERRORS[this.code].retryable;
+  }
+}
+
+/** Any thrown value as a SightlineError; what is not one already becomes `internal` with its cause kept. */
+export function toSightlineError(error: unknown): SightlineError {
+  if (error instanceof SightlineError) return error;
+  return new SightlineError('internal', error instanceof Error ? error.message : String(error), { cause: error });
+}
