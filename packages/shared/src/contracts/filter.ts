@@ -11,6 +11,8 @@ const range = z
  * Fields are attribute names, and `item_id`. A multi-valued attribute matches when one of its values does; a point that
  * several records share matches when one record satisfies the whole filter.
  */
-export const filter = z.record(attributeName, z.union([scalar, z.array(scalar).min(1).max(1000), range])).refine((f) => Object.keys(f).length <= 32, 'at most 32 fields');
+export const filter = z
+  .record(attributeName, z.union([scalar, z.array(scalar).min(1).max(1000), range]))
+  .refine((f) => Object.keys(f).length <= 32, 'at most 32 fields');
 export type Filter = z.infer<typeof filter>;
 export type FilterValue = Filter[string];

@@ -29,11 +29,21 @@ export function queryPictureKey(tenant: string, id: string): string {
 }
 
 /** A stored thumbnail, by the asset and the eTag of the bytes it was made from. */
-export function thumbnailKey(tenant: string, assetId: string, widthPx: number): string {
-  return `thumbnails/${tenant}/${assetId}/${widthPx}.webp`;
+export function thumbnailKey(tenant: string, assetId: string, eTag: string, widthPx: number): string {
+  return `${thumbnailPrefix(tenant, assetId)}${uuidv5(eTag, NAMESPACE)}-${widthPx}.webp`;
+}
+
+/** All stored thumbnails of an asset. */
+export function thumbnailPrefix(tenant: string, assetId: string): string {
+  return `thumbnails/${tenant}/${assetId}/`;
 }
 
 /** Lock name that orders the writers of one asset. */
 export function assetLockKey(tenant: string, assetId: string): string {
   return `asset:${tenant}:${assetId}`;
+}
+
+/** Lock name that orders the writers of one item's passages. */
+export function itemLockKey(tenant: string, itemId: string): string {
+  return `item:${tenant}:${itemId}`;
 }

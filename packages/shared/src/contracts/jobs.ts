@@ -31,6 +31,8 @@ export const JOBS = {
       tenant: z.string(),
       fingerprints: z.strictObject({ image: z.string(), text: z.string() }),
       query: z.string().optional(),
+      /** A text as the index holds it, for the text space. Optional for as long as queries have none. */
+      passage: z.string().optional(),
       /** Key in the system bucket. */
       pictureKey: z.string().optional(),
       traceId: z.string(),
@@ -50,6 +52,7 @@ export const encodeQueryResult = z.strictObject({
   wordsInImageSpace: z.array(z.number()).optional(),
   wordsInTextSpace: z.array(z.number()).optional(),
   pictureInImageSpace: z.array(z.number()).optional(),
+  passageInTextSpace: z.array(z.number()).optional(),
   logitScale: z.number(),
   warnings: z.array(z.string()),
   encodeMs: z.number(),

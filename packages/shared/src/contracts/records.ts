@@ -1,16 +1,34 @@
 import { z } from 'zod';
 
+/** Text as every store keeps it: PostgreSQL's JSON refuses NUL, and UTF-8 has no half surrogate pairs (SQLite gives back another text). */
+export function storableText(text: string): string {
+  return text.replaceAll('\0', ' ').toWellFormed();
+}
+
+const attributeText = z.string().max(1024).overwrite(storableText);
+
 /** An attribute of an item: a scalar, or several values of one kind. Numbers and booleans keep their type for filters. */
-export const attributeValue = z.union([z.string().max(1024), z.number(), z.boolean(), z.array(z.union([z.string().max(1024), z.number(), z.boolean()])).max(64)]);
-export const attributeName = z.string().regex(/^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$/, 'an attribute name: letters, digits, _ . - and at most 64');
+export const attributeValue = z.union([
+  attributeText,
+  z.number(),
+  z.boolean(),
+  z.array(z.union([attributeText, z.number(), z.boolean()])).max(64),
+]);
+export const attributeName = z
+  .string()
+  .regex(/^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$/, 'an attribute name: letters, digits, _ . - and at most 64');
 export const attributes = z.record(attributeName, attributeValue);
 export type Attributes = z.infer<typeof attributes>;
 
 /** One line of a manifest: a catalogue record. `images` are keys relative to the manifest's folder. */
 export const manifestLine = z.strictObject({
-  item_id: z.string().min(1).max(256),
-  title: z.string().max(1024).default(''),
-  text: z.string().max(200_000).default(''),
+  item_id: z
+    .string()
+    .min(1)
+    .max(256)
+    .refine((id) => storableText(id) === id, 'holds a NUL or half a surrogate pair'),
+  title: z.string().max(1024).overwrite(storableText).default(''),
+  text: z.string().max(200_000).overwrite(storableText).default(''),
   attributes: attributes.default({}),
   images: z.array(z.string().min(1).max(1024)).max(100).default([]),
 });

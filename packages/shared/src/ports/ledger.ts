@@ -15,6 +15,8 @@ export interface Ingestion {
   ingestionId: string;
   tenant: string;
   source: Source;
+  /** Lists and counts only: it has no chunks, and is no word on what the index should hold. */
+  dryRun: boolean;
   status: IngestionStatus;
   /** Why it is paused or failed. */
   reason: string | null;
@@ -28,12 +30,19 @@ export interface Ingestion {
   finishedAt: number | null;
 }
 
-/** One thing to index: a picture, a record, or a picture with the record that names it. */
+/**
+ * One thing to index: a picture, a picture with a record that names it, or a record none of whose pictures is there.
+ * The worker that takes a record with its picture also writes the record's further passages.
+ */
 export interface ChunkEntry {
-  /** Absent for a record's own passages. */
   object?: { bucket: string; key: string; eTag: string; sizeBytes: number };
   /** The record, with the keys of all its pictures. */
   record?: { itemId: string; title: string; text: string; attributes: Attributes; pictures: { bucket: string; key: string }[] };
+  /**
+   * Set by reconciling, which is not counted: `drop` takes the object, or the record from every point, off the index because no
+   * source names it any more; `drop_if_gone` only when the store no longer has the object; `write` completes what is lacking.
+   */
+  reconcile?: 'drop' | 'drop_if_gone' | 'write';
 }
 
 export interface Failure {
@@ -67,38 +76,81 @@ export interface KeyLease {
  * index. Every method is one atomic step and durable when it returns. Errors: `ingestion_not_found`, `ledger_unavailable`.
  */
 export interface Ledger {
-  createIngestion(ingestion: { ingestionId: string; tenant: string; source: Source; createdAt: number }): Promise<Ingestion>;
+  createIngestion(ingestion: {
+    ingestionId: string;
+    tenant: string;
+    source: Source;
+    dryRun?: boolean;
+    createdAt: number;
+  }): Promise<Ingestion>;
   getIngestion(tenant: string, ingestionId: string): Promise<Ingestion | null>;
-  /** Newest first. */
-  listIngestions(tenant: string, options: { statuses?: IngestionStatus[]; limit: number }): Promise<Ingestion[]>;
+  /** Newest first; of all tenants when `tenant` is null, for the sweep. */
+  listIngestions(tenant: string | null, options: { statuses?: IngestionStatus[]; limit: number }): Promise<Ingestion[]>;
+  /**
+   * The newest ingestion of each source, oldest first: what the index should hold. Sources are told apart by `sourceKey`; dry
+   * runs do not count.
+   */
+  latestIngestions(tenant: string | null): Promise<Ingestion[]>;
   /** Moves to `to` only from one of `from`; answers whether it did. Sets finishedAt on terminal statuses. */
-  setStatus(ingestionId: string, from: IngestionStatus[], to: IngestionStatus, options: { reason?: string; at: number }): Promise<boolean>;
+  setStatus(
+    ingestionId: string,
+    from: IngestionStatus[],
+    to: IngestionStatus,
+    options: { reason?: string; at: number },
+  ): Promise<boolean>;
   /**
    * Adds the next chunk, its listed count, the failures that planning itself found (counted as listed and failed) and the
    * planner's new cursor in one step. A chunkNo that exists already changes nothing.
    */
   addChunk(
     ingestionId: string,
-    chunk: { chunkNo: number; entries: ChunkEntry[]; listed: number; failures: ChunkOutcome['failures']; cursor: string; at: number },
+    chunk: {
+      chunkNo: number;
+      entries: ChunkEntry[];
+      listed: number;
+      failures: ChunkOutcome['failures'];
+      cursor: string;
+      at: number;
+    },
   ): Promise<void>;
   /** Planning is over: when no chunk is outstanding the ingestion may be completed. */
   finishPlanning(ingestionId: string): Promise<void>;
-  /** Null once the chunk is complete. */
-  getChunk(ingestionId: string, chunkNo: number): Promise<ChunkEntry[] | null>;
+  /**
+   * A worker takes a chunk to work it. `attempts` is how often it was taken and not given back, this time included: more than
+   * one means that workers died over it. Null once the chunk is complete.
+   */
+  takeChunk(ingestionId: string, chunkNo: number): Promise<{ entries: ChunkEntry[]; addedAt: number; attempts: number } | null>;
+  /** A worker that lives gives up a chunk it took: that time no longer counts. */
+  giveBackChunk(ingestionId: string, chunkNo: number): Promise<void>;
+  /**
+   * Writes down what is about to be tried and may kill its worker. False when it stands there already: whoever tried it before
+   * did not live to clear it. Under the key's lease, so that it is tried by one at a time. A complete chunk has no suspects.
+   */
+  addSuspect(ingestionId: string, chunkNo: number, key: string): Promise<boolean>;
+  /** It was tried and its worker lives. */
+  clearSuspect(ingestionId: string, chunkNo: number, key: string): Promise<void>;
   /** Counts the outcome and drops the chunk, once: a second call for the same chunk answers false and changes nothing. */
   completeChunk(ingestionId: string, chunkNo: number, outcome: ChunkOutcome, at: number): Promise<boolean>;
   /** Chunks that are owed, oldest first: what the sweep re-drives and what back-pressure measures. */
-  outstandingChunks(options: { ingestionId?: string; limit: number }): Promise<{ tenant: string; ingestionId: string; chunkNo: number; addedAt: number }[]>;
+  outstandingChunks(options: {
+    ingestionId?: string;
+    limit: number;
+  }): Promise<{ tenant: string; ingestionId: string; chunkNo: number; addedAt: number }[]>;
   countOutstandingChunks(ingestionId?: string): Promise<number>;
-  failures(ingestionId: string, options: { cursor?: string; limit: number }): Promise<{ failures: Failure[]; nextCursor: string | null }>;
+  failures(
+    ingestionId: string,
+    options: { cursor?: string; limit: number },
+  ): Promise<{ failures: Failure[]; nextCursor: string | null }>;
   /** The latest permanent failure of an object's present bytes, if any: `eTag` must match. For the audit. */
   failedObjects(ingestionId: string): AsyncIterable<{ key: string; eTag: string | null; code: ErrorCode }>;
   /** Per-key locks with one counter. A lease ends by release or after `ttlMs`. */
   leaseKeys(keys: string[], options: { ttlMs: number }): Promise<KeyLease>;
+  /** Prolongs a lease to `ttlMs` from now; false when any of its keys is already lost: its holder must not write any more. */
+  renewKeys(token: string, options: { ttlMs: number }): Promise<boolean>;
   releaseKeys(token: string): Promise<void>;
   getSetting(name: string): Promise<string | null>;
   putSetting(name: string, value: string): Promise<void>;
-  /** Drops finished ingestions and their failures from before `before`; the newest of each source stays. */
+  /** Drops finished ingestions and their failures from before `before`; the newest of each source that is no dry run stays. */
   prune(before: number): Promise<number>;
   close(): Promise<void>;
 }

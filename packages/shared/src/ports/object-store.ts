@@ -23,9 +23,15 @@ export interface ObjectStore {
   /** The object's present state, or null when it is not there. */
   head(ref: ObjectRef): Promise<ObjectInfo | null>;
   /** The whole object; `ifMatch` makes the bytes those of that eTag or fails. */
-  get(ref: ObjectRef, options: { maxBytes: number; ifMatch?: string; signal?: AbortSignal }): Promise<{ info: ObjectInfo; bytes: Buffer }>;
+  get(
+    ref: ObjectRef,
+    options: { maxBytes: number; ifMatch?: string; signal?: AbortSignal },
+  ): Promise<{ info: ObjectInfo; bytes: Buffer }>;
   /** The object as a stream of chunks from byte `start`, for manifests of any size. */
-  stream(ref: ObjectRef, options: { start?: number; ifMatch?: string; signal?: AbortSignal }): Promise<{ info: ObjectInfo; body: AsyncIterable<Uint8Array> }>;
+  stream(
+    ref: ObjectRef,
+    options: { start?: number; ifMatch?: string; signal?: AbortSignal },
+  ): Promise<{ info: ObjectInfo; body: AsyncIterable<Uint8Array> }>;
   /** Writes whole or not at all. */
   put(ref: ObjectRef, bytes: Uint8Array, options: { contentType: string }): Promise<void>;
   /** Deleting what is not there succeeds. */

@@ -17,6 +17,7 @@ export interface AssetPoint {
   kind: 'picture' | 'passage';
   /** Null for passages. */
   object: { bucket: string; key: string; eTag: string | null } | null;
+  /** Of the picture's bytes; on the tombstone of a removed item's passage 0 its record's digest. */
   sha256: string | null;
   sizeBytes: number | null;
   widthPx: number | null;
@@ -77,13 +78,14 @@ export interface Deletion {
   version: number;
   reason: DeletionReason;
   object: { bucket: string; key: string; eTag: string | null } | null;
+  /** What the tombstone remembers as its `sha256`: of a removed item the digest of its record. Null when left out. */
+  sha256?: string;
   at: number;
 }
 
 /** One leg of a search: nearest vectors in a space (cosine), or keywords (BM25). */
 export type Leg =
-  | { space: Space; vector: Float32Array; limit: number }
-  | { space: 'keywords'; keywords: string[]; limit: number };
+  { space: Space; vector: Float32Array; limit: number } | { space: 'keywords'; keywords: string[]; limit: number };
 
 /** Best first; equal scores in ascending order of asset id. Score: cosine in [-1, 1], or BM25 >= 0. */
 export interface LegHit {
@@ -104,7 +106,10 @@ export interface VectorIndex {
   /** Points by id, tombstones included; absent ids are absent from the map. */
   get(tenant: string, assetIds: string[], options?: { withVectors?: boolean }): Promise<Map<string, AssetPoint>>;
   /** Image vectors already made for these contents (sha256 in hexadecimal), so that the same bytes are not encoded again. */
-  findImageVectors(tenant: string, sha256s: string[]): Promise<Map<string, { vector: Float32Array; widthPx: number; heightPx: number }>>;
+  findImageVectors(
+    tenant: string,
+    sha256s: string[],
+  ): Promise<Map<string, { vector: Float32Array; widthPx: number; heightPx: number }>>;
   /** Live points that an item's record stands on: pictures and passages. */
   findByItem(tenant: string, itemId: string): Promise<AssetPoint[]>;
   /** All legs in one round trip, each under the tenant's and the given filter, tombstones left out. */
@@ -114,7 +119,10 @@ export interface VectorIndex {
   /** Every point in ascending order of id, tombstones included, in pages; for the audit. */
   scan(tenant: string, options: { after?: string; limit: number; withVectors?: boolean }): Promise<AssetPoint[]>;
   count(tenant: string): Promise<{ live: number; deleted: number }>;
-  /** Drops tombstones made before `before` (Unix milliseconds); answers how many. */
+  /**
+   * Drops tombstones made before `before` (Unix milliseconds); answers how many. Those with reason `removed` stay for ever: they
+   * are what keeps a removed object from coming back.
+   */
   purge(tenant: string, before: number): Promise<number>;
   close(): Promise<void>;
 }

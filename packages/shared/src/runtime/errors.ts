@@ -11,6 +11,31 @@ export const ERRORS = {
   picture_format_unsupported: { message: 'A picture format that is not decoded here.', retryable: false, httpStatus: 415 },
   picture_truncated: { message: 'The picture ends before its data does.', retryable: false, httpStatus: 422 },
   picture_corrupt: { message: 'The picture cannot be decoded.', retryable: false, httpStatus: 422 },
+  picture_checksum_wrong: { message: "The picture's own checksum does not match its data.", retryable: false, httpStatus: 422 },
+  picture_header_invalid: { message: "The picture's header contradicts its format.", retryable: false, httpStatus: 422 },
+  picture_zero_size: { message: 'The picture has no width or no height.', retryable: false, httpStatus: 422 },
+  picture_aspect_extreme: { message: 'The picture is too long for its width to be resized.', retryable: false, httpStatus: 422 },
+  picture_depth_unsupported: {
+    message: 'The picture has samples of a depth that is not decoded here.',
+    retryable: false,
+    httpStatus: 415,
+  },
+  picture_colours_unsupported: {
+    message: 'The picture has a colour model that is not converted here.',
+    retryable: false,
+    httpStatus: 415,
+  },
+  picture_too_slow: { message: 'Decoding the picture took longer than is allowed.', retryable: false, httpStatus: 422 },
+  picture_kills_decoder: {
+    message: 'Decoding the picture ended the worker that tried, each time.',
+    retryable: false,
+    httpStatus: 422,
+  },
+  picture_is_vector: { message: 'The file is a vector drawing, which is not drawn here.', retryable: false, httpStatus: 415 },
+  picture_is_document: { message: 'The file is a document, not a picture.', retryable: false, httpStatus: 415 },
+  picture_is_video: { message: 'The file is a video or sound, not a picture.', retryable: false, httpStatus: 415 },
+  picture_is_archive: { message: 'The file is an archive, not a picture.', retryable: false, httpStatus: 415 },
+  picture_is_text: { message: 'The file is text, such as an error page, not a picture.', retryable: false, httpStatus: 415 },
   // Objects and sources.
   object_not_found: { message: 'The object is not there.', retryable: false, httpStatus: 404 },
   object_changed: { message: 'The object changed while it was read.', retryable: true, httpStatus: 409 },
@@ -33,13 +58,29 @@ export const ERRORS = {
   item_not_found: { message: 'There is no such item.', retryable: false, httpStatus: 404 },
   // Ledger and flow.
   ingestion_not_found: { message: 'There is no such ingestion.', retryable: false, httpStatus: 404 },
+  lease_lost: { message: 'Another writer took over while this one stood still.', retryable: true, httpStatus: 409 },
   ledger_unavailable: { message: 'The ledger does not answer.', retryable: true, httpStatus: 503 },
   queue_unavailable: { message: 'The queue does not answer.', retryable: true, httpStatus: 503 },
+  // The embedded stores' files.
+  store_format_unsupported: {
+    message: 'The database file is of another kind or a newer format.',
+    retryable: false,
+    httpStatus: 500,
+  },
+  store_damaged: { message: 'The database file is damaged.', retryable: false, httpStatus: 500 },
   // Requests.
   request_invalid: { message: 'The request does not have the documented shape.', retryable: false, httpStatus: 400 },
   request_too_large: { message: 'The request body is over the limit.', retryable: false, httpStatus: 413 },
-  host_not_allowed: { message: 'Without an API key only loopback hosts and the own origin are answered.', retryable: false, httpStatus: 403 },
+  host_not_allowed: {
+    message: 'Without an API key only loopback hosts and the own origin are answered.',
+    retryable: false,
+    httpStatus: 403,
+  },
   route_not_found: { message: 'There is no such route.', retryable: false, httpStatus: 404 },
+  overloaded: { message: 'Too much is being asked at once; try again shortly.', retryable: true, httpStatus: 503 },
+  asset_busy: { message: 'The asset is being written; try again.', retryable: true, httpStatus: 409 },
+  data_dir_in_use: { message: 'Another Sightline is running on this DATA_DIR.', retryable: false, httpStatus: 500 },
+  port_taken: { message: 'Another program listens on this port.', retryable: false, httpStatus: 500 },
   config_invalid: { message: 'The configuration is invalid.', retryable: false, httpStatus: 500 },
   internal: { message: 'An unexpected error; the log has it under this trace id.', retryable: true, httpStatus: 500 },
 } as const satisfies Record<string, { message: string; retryable: boolean; httpStatus: number }>;

@@ -1,0 +1,228 @@
+import { z } from 'zod';
+import { ERRORS } from '../runtime/errors.ts';
+import { filter } from './filter.ts';
+import { attributes, source, storableText } from './records.ts';
+
+/**
+ * The HTTP interface: one schema for the server's parsing, its answers, `/openapi.json` and the command-line clients.
+ * snake_case, times in RFC 3339, durations with their unit in the name.
+ */
+
+const time = z.iso.datetime();
+const errorCode = z.enum(Object.keys(ERRORS) as [keyof typeof ERRORS]);
+
+/** RFC 9457 problem details. `code` is API, `detail` is for people, `errors` names each offending field of a bad request. */
+export const problem = z
+  .strictObject({
+    type: z.string(),
+    title: z.string(),
+    status: z.int(),
+    code: errorCode,
+    detail: z.string().optional(),
+    trace_id: z.string(),
+    errors: z.array(z.strictObject({ field: z.string(), message: z.string() })).optional(),
+  })
+  .meta({ id: 'Problem', description: 'RFC 9457 problem details' });
+export type Problem = z.infer<typeof problem>;
+
+// Ingestions.
+
+export const ingestionRequest = z
+  .strictObject({
+    source,
+    dry_run: z.boolean().default(false).describe('List and count only: nothing is fetched, encoded or written.'),
+  })
+  .meta({ id: 'IngestionRequest' });
+export type IngestionRequest = z.input<typeof ingestionRequest>;
+
+const ingestionStatus = z.enum(['planning', 'running', 'paused', 'completed', 'failed', 'cancelled']);
+const ingestionLinks = z.strictObject({ self: z.string(), failures: z.string(), events: z.string() });
+
+export const ingestionAccepted = z
+  .strictObject({ ingestion_id: z.string(), status: ingestionStatus, links: ingestionLinks })
+  .meta({ id: 'IngestionAccepted' });
+export type IngestionAccepted = z.infer<typeof ingestionAccepted>;
+
+export const ingestionView = z
+  .strictObject({
+    ingestion_id: z.string(),
+    status: ingestionStatus,
+    reason: z.string().nullable().describe('Why it is paused or failed.'),
+    source,
+    dry_run: z.boolean().describe('It only listed and counted.'),
+    counts: z.strictObject({ listed: z.int(), indexed: z.int(), unchanged: z.int(), duplicate: z.int(), failed: z.int() }),
+    images_per_second: z
+      .number()
+      .nullable()
+      .describe('Objects dealt with a second, over the last half minute where it was watched, else over the whole run.'),
+    eta_seconds: z.number().nullable().describe('Null while the source is still being listed, and once it is over.'),
+    created_at: time,
+    finished_at: time.nullable(),
+    links: ingestionLinks,
+  })
+  .meta({ id: 'Ingestion' });
+export type IngestionView = z.infer<typeof ingestionView>;
+
+export const ingestionListQuery = z.strictObject({
+  status: ingestionStatus.optional(),
+  limit: z.coerce.number().int().min(1).max(100).default(20),
+});
+export const ingestionList = z.strictObject({ ingestions: z.array(ingestionView) }).meta({ id: 'IngestionList' });
+export type IngestionList = z.infer<typeof ingestionList>;
+
+export const ingestionParams = z.strictObject({ ingestion_id: z.string().min(1).max(64) });
+
+export const failuresQuery = z.strictObject({
+  limit: z.coerce.number().int().min(1).max(1000).default(100),
+  cursor: z.string().max(512).optional(),
+});
+export const failurePage = z
+  .strictObject({
+    failures: z.array(
+      z.strictObject({ key: z.string(), code: errorCode, reason: z.string(), attempts: z.int(), last_attempt_at: time }),
+    ),
+    next_cursor: z.string().nullable(),
+  })
+  .meta({ id: 'FailurePage' });
+export type FailurePage = z.infer<typeof failurePage>;
+
+// Search.
+
+/** Legs that a search can ask for more or fewer candidates of, and weigh. */
+const perLeg = <T extends z.ZodType>(value: T) =>
+  z.strictObject({ image: value.optional(), text: value.optional(), keywords: value.optional() });
+
+export const searchRequest = z
+  .strictObject({
+    query: z.string().max(2_000).overwrite(storableText).optional().describe('Words.'),
+    image: z
+      .union([
+        z.strictObject({ data: z.string().startsWith('data:image/').describe('A picture as a base64 data URL.') }),
+        z.strictObject({ asset_id: z.uuid().describe('A picture of the index; it is left out of its own results.') }),
+      ])
+      .optional(),
+    mode: z.enum(['hybrid', 'text', 'visually_similar']).default('hybrid'),
+    alpha: z.number().min(0).max(1).default(0.7).describe('Weight of the visual signals when there are words and a picture.'),
+    k: perLeg(z.int().min(1).max(1_000)).optional().describe('Candidates of each leg; 15 for words, 20 with a picture.'),
+    weights: perLeg(z.number().min(0).max(100))
+      .optional()
+      .describe('Weights of the legs in the reciprocal rank fusion of a search by words.'),
+    limit: z.int().min(1).max(100).default(5),
+    cursor: z.string().max(512).optional(),
+    filter: filter.optional(),
+    min_score: z.number().min(0).max(1).optional().describe('Leaves out results of a lower relevance_score.'),
+    group_by: z.enum(['item', 'asset']).default('item'),
+    explain: z.boolean().default(false),
+  })
+  .refine((r) => (r.query !== undefined && r.query.trim() !== '') || r.image !== undefined, {
+    message: 'a search needs words, a picture, or both',
+    path: ['query'],
+  })
+  .meta({ id: 'SearchRequest' });
+export type SearchRequest = z.input<typeof searchRequest>;
+export type ParsedSearchRequest = z.output<typeof searchRequest>;
+
+const legExplanation = z.strictObject({
+  rank: z.int().nullable().describe('From 1 within the leg; null when the leg did not list it.'),
+  score: z.number().nullable().describe('Cosine, or BM25 for keywords; null where the point has nothing to compare.'),
+});
+
+export const explanation = z
+  .strictObject({
+    image: legExplanation.describe('The visual space: the picture when there is one, else the words carried into it.'),
+    words: legExplanation.optional().describe('With a picture and words: the words carried into the visual space.'),
+    text: legExplanation,
+    keywords: legExplanation,
+    alignment: z
+      .number()
+      .nullable()
+      .describe(
+        "Softmax over the candidates of the words' cosine in the visual space (the picture's, without words), with the model's logit scale.",
+      ),
+    code: z.boolean().describe('A code of the query stands exactly in the record.'),
+  })
+  .meta({ id: 'Explanation' });
+export type Explanation = z.infer<typeof explanation>;
+
+export const searchResult = z
+  .strictObject({
+    citation_id: z.string(),
+    relevance_score: z.number().min(0).max(1).describe('Calibrated probability that this answers the query.'),
+    asset_id: z.string(),
+    item_id: z.string().nullable(),
+    object: z.strictObject({ bucket: z.string(), key: z.string() }).nullable(),
+    title: z.string(),
+    text: z.string(),
+    attributes,
+    explain: explanation.optional(),
+  })
+  .meta({ id: 'SearchResult' });
+export type SearchResult = z.infer<typeof searchResult>;
+
+export const searchResponse = z
+  .strictObject({
+    results: z.array(searchResult),
+    no_match: z.boolean().describe('Nothing is good enough: what is listed is merely the nearest.'),
+    degraded: z.boolean().describe('No encoder answered: keywords alone were searched.'),
+    next_cursor: z.string().nullable(),
+    warnings: z.array(z.string()).describe('Each a code, a colon, and what it means.'),
+    timings_ms: z.strictObject({ encode: z.number(), index: z.number(), fuse: z.number(), total: z.number() }),
+    encoder: z.strictObject({ image: z.string(), text: z.string() }).describe('Fingerprints.'),
+  })
+  .meta({ id: 'SearchResponse' });
+export type SearchResponse = z.infer<typeof searchResponse>;
+
+// Assets and items.
+
+export const assetParams = z.strictObject({ asset_id: z.uuid() });
+export const itemParams = z.strictObject({ item_id: z.string().min(1).max(256) });
+const flag = z.enum(['true', 'false', '1', '0']).optional();
+export const assetQuery = z.strictObject({ with_vectors: flag });
+export const assetImageQuery = z.strictObject({ width: z.coerce.number().int().min(1).max(4096).default(1024) });
+
+export const assetView = z
+  .strictObject({
+    asset_id: z.string(),
+    kind: z.enum(['picture', 'passage']),
+    object: z.strictObject({ bucket: z.string(), key: z.string(), etag: z.string().nullable() }).nullable(),
+    sha256: z.string().nullable(),
+    size_bytes: z.int().nullable(),
+    width_px: z.int().nullable(),
+    height_px: z.int().nullable(),
+    records: z.array(z.strictObject({ item_id: z.string(), title: z.string(), text: z.string(), attributes })),
+    passage_no: z.int(),
+    has_image: z.boolean(),
+    has_text: z.boolean(),
+    image_version: z.int(),
+    record_version: z.int(),
+    indexed_at: time,
+    encoder: z.strictObject({ image: z.string(), text: z.string() }),
+    vectors: z.strictObject({ image: z.array(z.number()).optional(), text: z.array(z.number()).optional() }).optional(),
+  })
+  .meta({ id: 'Asset' });
+export type AssetView = z.infer<typeof assetView>;
+
+export const removal = z
+  .strictObject({
+    removed: z.array(z.string()).describe('Asset ids.'),
+    detached: z.array(z.string()).describe('Pictures that stay for other items, without this one.'),
+  })
+  .meta({ id: 'Removal' });
+export type Removal = z.infer<typeof removal>;
+
+// The index and the service itself.
+
+export const indexView = z
+  .strictObject({
+    assets: z.int(),
+    tombstones: z.int(),
+    encoder: z.strictObject({ image: z.string(), text: z.string() }),
+    calibration: z.strictObject({
+      fitted: z.boolean().describe('False: cautious built-in values are in use; run `npm run calibrate`.'),
+      thresholds: z.strictObject({ words: z.number(), picture: z.number(), both: z.number(), keywords: z.number() }),
+    }),
+  })
+  .meta({ id: 'Index' });
+export type IndexView = z.infer<typeof indexView>;
+
+export const health = z.strictObject({ status: z.literal('ok') }).meta({ id: 'Health' });

@@ -1,0 +1,55 @@
+import type { Source } from './records.ts';
+
+/** Where a source lies in the object store. */
+export interface SourcePlace {
+  bucket: string;
+  /** Keys of the source's pictures begin so; a manifest's are relative to it. Empty or ending in a slash, but for prefixes. */
+  prefix: string;
+  /** Key of the manifest; null where the pictures themselves are the source. */
+  manifestKey: string | null;
+}
+
+/**
+ * The place of a source, in one spelling each (no trailing slash, `.` or `..`), because asset ids are made from it.
+ * Null for a directory or manifest whose path is not absolute.
+ */
+export function sourcePlace(source: Source): SourcePlace | null {
+  switch (source.type) {
+    case 'directory': {
+      const path = absolutePath(source.path);
+      return path === null ? null : { bucket: path, prefix: '', manifestKey: null };
+    }
+    case 'manifest': {
+      const path = absolutePath(source.uri.startsWith('file://') ? decodeFileUri(source.uri) : source.uri);
+      if (path === null || path === '/') return null;
+      const cut = path.lastIndexOf('/');
+      return { bucket: path.slice(0, cut) || '/', prefix: '', manifestKey: path.slice(cut + 1) };
+    }
+    case 'prefix':
+      return { bucket: source.bucket, prefix: source.prefix, manifestKey: null };
+  }
+}
+
+/** Tells sources apart: two ingestions of one source have the same key. */
+export function sourceKey(source: Source): string {
+  const place = sourcePlace(source);
+  return JSON.stringify(place ? [place.bucket, place.prefix, place.manifestKey] : source);
+}
+
+function absolutePath(path: string): string | null {
+  if (!path.startsWith('/')) return null;
+  const segments: string[] = [];
+  for (const segment of path.split('/')) {
+    if (segment === '..') segments.pop();
+    else if (segment !== '' && segment !== '.') segments.push(segment);
+  }
+  return `/${segments.join('/')}`;
+}
+
+function decodeFileUri(uri: string): string {
+  try {
+    return decodeURIComponent(uri.slice('file://'.length));
+  } catch {
+    return uri.slice('file://'.length);
+  }
+}
