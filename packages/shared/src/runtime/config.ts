@@ -1,0 +1,125 @@
+import { z } from 'zod';
+import { SightlineError } from './errors.ts';
+
+/** One environment variable: how it is read, and what docs/configuration.md says of it. */
+export interface Setting<T> {
+  variable: string;
+  schema: z.ZodType<T>;
+  description: string;
+  /** Its value, and what the schema says of its value, are never shown. */
+  secret: boolean;
+}
+
+export function setting<T>(
+  variable: string,
+  schema: z.ZodType<T>,
+  description: string,
+  options: { secret?: boolean } = {},
+): Setting<T> {
+  return { variable, schema, description, secret: options.secret ?? false };
+}
+
+export type Settings = Record<string, Setting<unknown>>;
+export type ConfigOf<S extends Settings> = { readonly [K in keyof S]: S[K] extends Setting<infer T> ? T : never };
+
+/**
+ * The configuration from an environment; an empty variable counts as absent. Errors: `config_invalid`, naming every variable
+ * that is wrong and what was expected of it.
+ */
+export function readConfig<S extends Settings>(settings: S, env: Record<string, string | undefined>): ConfigOf<S> {
+  const values: Record<string, unknown> = {};
+  const problems: string[] = [];
+  for (const [name, { variable, schema, secret }] of Object.entries(settings)) {
+    const parsed = schema.safeParse(env[variable] === '' ? undefined : env[variable]);
+    if (parsed.success) values[name] = parsed.data;
+    else
+      problems.push(
+        `${variable}: ${secret ? 'not of the expected form' : parsed.error.issues.map((issue) => issue.message).join('; ')}`,
+      );
+  }
+  if (problems.length > 0) throw new SightlineError('config_invalid', problems.join(' | '));
+  // Every key of S was filled from S's own schema.
+  return Object.freeze(values) as ConfigOf<S>;
+}
+
+/** A whole number of at least `min` and at most `max`. */
+export function wholeNumber(min: number, max: number): z.ZodType<number> {
+  const expected = `expected a whole number from ${min} to ${max}`;
+  return z
+    .string(expected)
+    .regex(/^\d{1,15}$/, expected)
+    .transform(Number)
+    .refine((value) => value >= min && value <= max, expected);
+}
+
+/** A URL of one of the given schemes, as text. */
+export function urlOf(...schemes: string[]): z.ZodType<string> {
+  const expected = `expected a URL that starts with ${schemes.map((scheme) => `${scheme}://`).join(' or ')}`;
+  return z
+    .string(expected)
+    .refine((value) => URL.canParse(value) && schemes.some((scheme) => value.startsWith(`${scheme}://`)), expected);
+}
+
+/** Settings that more than one `main.ts` reads. */
+export const SHARED_SETTINGS = {
+  logLevel: setting(
+    'LOG_LEVEL',
+    z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace']).default('info'),
+    'Least severe log lines that are written.',
+  ),
+  shutdownDeadlineMs: setting(
+    'SHUTDOWN_DEADLINE_MS',
+    wholeNumber(1_000, 600_000).default(25_000),
+    'After SIGTERM or SIGINT: how long running work is waited for before it is handed back. Shorter than what the orchestrator waits before SIGKILL.',
+  ),
+  dataDir: setting(
+    'DATA_DIR',
+    z.string().min(1).default('.sightline'),
+    'Directory where the embedded stack keeps everything: index, ledger, queue, thumbnails.',
+  ),
+  /** For services that run as processes of their own: the queue's embedded PostgreSQL belongs to one process. */
+  redisUrl: setting(
+    'REDIS_URL',
+    urlOf('redis', 'rediss'),
+    'Redis of the queue. Services that run as separate processes need one.',
+    { secret: true },
+  ),
+  optionalRedisUrl: setting(
+    'REDIS_URL',
+    urlOf('redis', 'rediss').optional(),
+    'Redis of the queue, instead of the embedded PostgreSQL.',
+    { secret: true },
+  ),
+  healthHost: setting(
+    'HEALTH_HOST',
+    z.string().min(1).default('127.0.0.1'),
+    'Address that /healthz, /readyz and /metrics of a worker listen on.',
+  ),
+  queuePrefix: setting(
+    'QUEUE_PREFIX',
+    z
+      .string()
+      .regex(/^[A-Za-z0-9_-]{1,40}$/, 'expected letters, digits, _ and -, at most 40')
+      .default('sightline'),
+    'What every key of the queue in Redis starts with.',
+  ),
+  encoderPack: setting(
+    'ENCODER_PACK',
+    z.string().min(1).default('starter'),
+    'The encoder pack: a directory, or the name of one under models/.',
+  ),
+  encoderThreads: setting(
+    'ENCODER_THREADS',
+    wholeNumber(0, 256).default(0),
+    'Threads the encoder computes with; 0 means one per core.',
+  ),
+} as const;
+
+/** Each worker has a port of its own, so that all can run on one machine. */
+export function healthPort(port: number) {
+  return setting(
+    'HEALTH_PORT',
+    wholeNumber(0, 65_535).default(port),
+    'Port of /healthz, /readyz and /metrics; 0 takes a free one.',
+  );
+}
