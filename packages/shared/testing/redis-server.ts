@@ -1,0 +1,73 @@
+import { spawn, spawnSync } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Redis } from 'ioredis';
+
+export interface RedisServer {
+  url: string;
+  /** Null for a server that is not ours. */
+  stop: (() => Promise<void>) | null;
+  start: (() => Promise<void>) | null;
+  close(): Promise<void>;
+}
+
+/** Whether a test can have a real Redis here; else the reason why not, for the name of the skipped test. */
+export const redisMissing: string | null =
+  process.env['REDIS_URL'] || spawnSync('redis-server', ['--version']).status === 0
+    ? null
+    : 'no redis-server on the PATH and no REDIS_URL';
+
+/** A Redis of the test's own on a free port; where there is no binary, the one that REDIS_URL names. */
+export async function openRedisServer(): Promise<RedisServer> {
+  if (spawnSync('redis-server', ['--version']).status !== 0)
+    return { url: process.env['REDIS_URL'] ?? '', stop: null, start: null, close: async () => undefined };
+  const port = await freePort();
+  const dir = mkdtempSync(join(tmpdir(), 'sightline-redis-'));
+  const url = `redis://127.0.0.1:${port}`;
+  let child: ChildProcess | null = null;
+  const start = async () => {
+    child = spawn(
+      'redis-server',
+      ['--port', String(port), '--bind', '127.0.0.1', '--dir', dir, '--save', '', '--appendonly', 'yes'],
+      { stdio: 'ignore' },
+    );
+    const client = new Redis(url, { lazyConnect: true, retryStrategy: () => 50, maxRetriesPerRequest: null });
+    client.on('error', () => undefined);
+    await client.ping();
+    client.disconnect();
+  };
+  const stop = async () => {
+    const running = child;
+    child = null;
+    if (!running || running.exitCode !== null) return;
+    const exited = new Promise((resolve) => running.once('exit', resolve));
+    running.kill('SIGTERM');
+    await Promise.race([exited, sleep(5_000, undefined, { ref: false }).then(() => running.kill('SIGKILL'))]);
+  };
+  await start();
+  return {
+    url,
+    start,
+    stop,
+    close: async () => {
+      await stop();
+      rmSync(dir, { recursive: true, force: true });
+    },
+  };
+}
+
+/** A port that was free a moment ago. */
+export function freePort(): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const server = createServer();
+    server.once('error', reject);
+    server.listen(0, '127.0.0.1', () => {
+      const address = server.address();
+      server.close(() => (typeof address === 'object' && address ? resolve(address.port) : reject(new Error('no port'))));
+    });
+  });
+}
