@@ -1,0 +1,78 @@
+import { randomUUID } from 'node:crypto';
+import type { KeyLease, Ledger } from '../ports/ledger.ts';
+import type { LedgerMethods, LedgerStoreOptions } from './sqlite-ledger-store.ts';
+import { openSqliteThread, type SqliteThread } from './sqlite-thread.ts';
+
+const PAGE = 500;
+
+export interface SqliteLedgerOptions {
+  file: string;
+  /** For the audit beside a running stack. */
+  readOnly?: boolean;
+  /** Unix milliseconds; leases and versions follow it. */
+  now?: () => number;
+  busyTimeoutMs?: number;
+}
+
+/** Ledger in one SQLite file, safe with several processes on one machine. Each call is one transaction, on disk when it returns. */
+export class SqliteLedger implements Ledger {
+  readonly #thread: SqliteThread<LedgerMethods>;
+  readonly #now: () => number;
+
+  private constructor(thread: SqliteThread<LedgerMethods>, now: () => number) {
+    this.#thread = thread;
+    this.#now = now;
+  }
+
+  /** Errors: `store_format_unsupported`, `store_damaged`, `ledger_unavailable`. */
+  static async open({ file, readOnly = false, now = Date.now, busyTimeoutMs }: SqliteLedgerOptions): Promise<SqliteLedger> {
+    const module = new URL('./sqlite-ledger-store.ts', import.meta.url);
+    const options: LedgerStoreOptions = { file, readOnly, busyTimeoutMs };
+    return new SqliteLedger(
+      await openSqliteThread<LedgerMethods, LedgerStoreOptions>(module, options, 'ledger_unavailable'),
+      now,
+    );
+  }
+
+  createIngestion: Ledger['createIngestion'] = (ingestion) => this.#thread.call('createIngestion', ingestion);
+  getIngestion: Ledger['getIngestion'] = (tenant, id) => this.#thread.call('getIngestion', tenant, id);
+  listIngestions: Ledger['listIngestions'] = (tenant, options) => this.#thread.call('listIngestions', tenant, options);
+  latestIngestions: Ledger['latestIngestions'] = (tenant) => this.#thread.call('latestIngestions', tenant);
+  setStatus: Ledger['setStatus'] = (id, from, to, options) => this.#thread.call('setStatus', id, from, to, options);
+  addChunk: Ledger['addChunk'] = (id, chunk) => this.#thread.call('addChunk', id, chunk);
+  finishPlanning: Ledger['finishPlanning'] = (id) => this.#thread.call('finishPlanning', id);
+  takeChunk: Ledger['takeChunk'] = (id, chunkNo) => this.#thread.call('takeChunk', id, chunkNo);
+  giveBackChunk: Ledger['giveBackChunk'] = (id, chunkNo) => this.#thread.call('giveBackChunk', id, chunkNo);
+  addSuspect: Ledger['addSuspect'] = (id, chunkNo, key) => this.#thread.call('addSuspect', id, chunkNo, key);
+  clearSuspect: Ledger['clearSuspect'] = (id, chunkNo, key) => this.#thread.call('clearSuspect', id, chunkNo, key);
+  completeChunk: Ledger['completeChunk'] = (id, no, outcome, at) => this.#thread.call('completeChunk', id, no, outcome, at);
+  outstandingChunks: Ledger['outstandingChunks'] = (options) => this.#thread.call('outstandingChunks', options);
+  countOutstandingChunks: Ledger['countOutstandingChunks'] = (id) => this.#thread.call('countOutstandingChunks', id);
+  failures: Ledger['failures'] = (id, options) => this.#thread.call('failures', id, options);
+  releaseKeys: Ledger['releaseKeys'] = (token) => this.#thread.call('releaseKeys', token);
+  getSetting: Ledger['getSetting'] = (name) => this.#thread.call('getSetting', name);
+  putSetting: Ledger['putSetting'] = (name, value) => this.#thread.call('putSetting', name, value);
+  prune: Ledger['prune'] = (before) => this.#thread.call('prune', before);
+
+  async *failedObjects(ingestionId: string): ReturnType<Ledger['failedObjects']> {
+    for (let after = 0; ;) {
+      const page = await this.#thread.call('failedObjectsPage', ingestionId, after, PAGE);
+      for (const { key, eTag, code } of page) yield { key, eTag, code };
+      const last = page.at(-1);
+      if (page.length < PAGE || !last) return;
+      after = last.failureNo;
+    }
+  }
+
+  leaseKeys(keys: string[], { ttlMs }: { ttlMs: number }): Promise<KeyLease> {
+    return this.#thread.call('leaseKeys', randomUUID(), keys, ttlMs, this.#now());
+  }
+
+  renewKeys(token: string, { ttlMs }: { ttlMs: number }): Promise<boolean> {
+    return this.#thread.call('renewKeys', token, ttlMs, this.#now());
+  }
+
+  close(): Promise<void> {
+    return this.#thread.close();
+  }
+}
