@@ -37,7 +37,10 @@ export interface Encoder {
   /** Bytes to pixels as the pack's preprocessor says. Errors: the picture_* codes. Runs on libvips' threads, not the encoder. */
   decode(bytes: Uint8Array): Promise<DecodedPicture>;
   encodePictures(pictures: DecodedPicture[], options: { lane: Lane; signal?: AbortSignal }): Promise<Outcome<Float32Array>[]>;
-  encodeTexts(texts: string[], options: { space: 'image' | 'text'; purpose: 'query' | 'passage'; lane: Lane; signal?: AbortSignal }): Promise<EncodedText[]>;
+  encodeTexts(
+    texts: string[],
+    options: { space: 'image' | 'text'; purpose: 'query' | 'passage'; lane: Lane; signal?: AbortSignal },
+  ): Promise<EncodedText[]>;
   /** Cuts a text into passages that the text encoder takes whole, at sentence ends where it can. At least one for non-empty text. */
   splitPassages(text: string): string[];
   close(): Promise<void>;

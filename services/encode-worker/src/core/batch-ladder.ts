@@ -1,0 +1,75 @@
+/** Batch sizes that are ever computed: few shapes, so that the runtime's memory is reused instead of growing with each new one. */
+export const RUNGS = [1, 2, 4, 8, 16, 32, 64] as const;
+
+const SMOOTHING = 0.3;
+/** A measurement that was too slow is believed this long; then the rung may be tried again. */
+const BELIEVED_MS = 30_000;
+
+interface Measurement {
+  ms: number;
+  at: number;
+}
+
+/**
+ * Picks batch sizes from measured times: the largest rung whose expected time stays within `maxBatchMs`. A rung that was not
+ * measured yet is expected to take its share of the nearest measured one, so the ladder is climbed a step at a time.
+ */
+export class BatchLadder {
+  readonly #rungs: readonly number[];
+  readonly #maxBatchMs: number;
+  readonly #now: () => number;
+  readonly #measured = new Map<number, Measurement>();
+  #cap: { rung: number; until: number } = { rung: Infinity, until: 0 };
+
+  constructor(rungs: readonly number[], maxBatchMs: number, now: () => number) {
+    this.#rungs = rungs;
+    this.#maxBatchMs = maxBatchMs;
+    this.#now = now;
+  }
+
+  /** The largest batch for now. */
+  get largest(): number {
+    let largest = this.#rungs[0]!;
+    for (const rung of this.#rungs) {
+      const expected = this.#expectedMs(rung);
+      if (rung === largest || (expected !== null && expected <= this.#maxBatchMs && !this.#isCapped(rung))) largest = rung;
+      else break;
+    }
+    return largest;
+  }
+
+  /** How many of `available` to take, and the rung to compute them on. Blank rows are computed only where they are nearly free. */
+  choose(available: number): { take: number; rung: number } {
+    const largest = this.largest;
+    if (available >= largest) return { take: largest, rung: largest };
+    const above = this.#rungs.find((rung) => rung >= available)!;
+    const below = this.#rungs.findLast((rung) => rung <= available) ?? above;
+    if (below === above) return { take: available, rung: above };
+    const [aboveMs, belowMs] = [this.#expectedMs(above), this.#expectedMs(below)];
+    const isNearlyFree = aboveMs !== null && belowMs !== null && aboveMs <= 1.15 * belowMs;
+    return isNearlyFree || below > available ? { take: available, rung: above } : { take: below, rung: below };
+  }
+
+  record(rung: number, ms: number): void {
+    const old = this.#measured.get(rung);
+    this.#measured.set(rung, { ms: old ? old.ms + SMOOTHING * (ms - old.ms) : ms, at: this.#now() });
+  }
+
+  /** A batch failed as a whole, perhaps for want of memory: stay below it for a minute. */
+  lower(rung: number): void {
+    this.#cap = { rung, until: this.#now() + 60_000 };
+  }
+
+  #isCapped(rung: number): boolean {
+    return rung >= this.#cap.rung && this.#now() < this.#cap.until;
+  }
+
+  #expectedMs(rung: number): number | null {
+    const own = this.#measured.get(rung);
+    if (own && (own.ms <= this.#maxBatchMs || this.#now() - own.at < BELIEVED_MS)) return own.ms;
+    const nearest =
+      this.#rungs.findLast((r) => r < rung && this.#measured.has(r)) ??
+      this.#rungs.find((r) => r > rung && this.#measured.has(r));
+    return nearest === undefined ? null : (this.#measured.get(nearest)!.ms * rung) / nearest;
+  }
+}

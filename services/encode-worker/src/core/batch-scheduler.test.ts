@@ -1,0 +1,134 @@
+import { expect, test } from '@jest/globals';
+import { SightlineError } from '@sightline/shared/runtime/errors';
+import { BatchScheduler, EncoderGoneError } from './batch-scheduler.ts';
+import { RUNGS } from './batch-ladder.ts';
+
+type Run = (batch: {
+  group: string;
+  payloads: number[];
+  rung: number;
+  lane: string;
+}) => Promise<{ values: (number | null)[]; computeMs: number }>;
+
+const settled = () => new Promise((resolve) => setImmediate(resolve));
+const codes = (outcomes: { ok: boolean; error?: Error }[]) =>
+  outcomes.map((o) => (o.ok ? 'ok' : o.error instanceof SightlineError ? o.error.code : String(o.error)));
+
+function schedulerOf(run: Run) {
+  const scheduler = new BatchScheduler<number, number>({ run, rungs: () => RUNGS, maxBatchMs: 250, now: () => 0 });
+  scheduler.resume();
+  return scheduler;
+}
+
+const doubling: Run = async ({ payloads }) => ({ values: payloads.map((p) => p * 2), computeMs: 1 });
+
+test('answers come in the order of the inputs, whatever the batches', async () => {
+  const inputs = Array.from({ length: 300 }, (_, n) => n);
+  const outcomes = await schedulerOf(doubling).submit('a', inputs, 'bulk');
+  expect(outcomes).toEqual(inputs.map((n) => ({ ok: true, value: n * 2 })));
+});
+
+test('one bad input fails alone, found by halving', async () => {
+  let calls = 0;
+  const scheduler = schedulerOf(async (batch) => {
+    calls++;
+    if (batch.payloads.includes(37)) throw new Error('bad input');
+    return doubling(batch);
+  });
+  const outcomes = await scheduler.submit(
+    'a',
+    Array.from({ length: 64 }, (_, n) => n),
+    'bulk',
+  );
+  expect(codes(outcomes).flatMap((code, n) => (code === 'ok' ? [] : [[n, code]]))).toEqual([[37, 'encoder_failed']]);
+  expect(calls).toBeLessThan(40);
+});
+
+test('an input without a usable vector fails alone', async () => {
+  const outcomes = await schedulerOf(async ({ payloads }) => ({
+    values: payloads.map((p) => (p === 2 ? null : p)),
+    computeMs: 1,
+  })).submit('a', [1, 2, 3], 'bulk');
+  expect(codes(outcomes)).toEqual(['ok', 'encoder_failed', 'ok']);
+});
+
+test('an interactive input is sent before waiting bulk and waits for no slot of theirs', async () => {
+  const sent: string[] = [];
+  const open: (() => void)[] = [];
+  const scheduler = schedulerOf(async (batch) => {
+    sent.push(`${batch.lane} ${batch.payloads.length}`);
+    await new Promise<void>((resolve) => open.push(resolve));
+    return doubling(batch);
+  });
+  const bulk = scheduler.submit(
+    'a',
+    Array.from({ length: 20 }, (_, n) => n),
+    'bulk',
+  );
+  await settled();
+  const search = scheduler.submit('words', [1], 'interactive');
+  await settled();
+  expect(sent.at(-1)).toBe('interactive 1');
+  expect(sent.filter((line) => line.startsWith('bulk')).length).toBeLessThanOrEqual(2);
+  while (open.length > 0) {
+    open.splice(0).forEach((go) => go());
+    await settled();
+  }
+  await Promise.all([bulk, search]);
+});
+
+test('shapes are never mixed in a batch', async () => {
+  const mixed: string[] = [];
+  const scheduler = schedulerOf(async (batch) => {
+    if (new Set(batch.payloads.map((p) => p >= 100)).size > 1) mixed.push(batch.group);
+    return doubling(batch);
+  });
+  await Promise.all([
+    scheduler.submit('small', [1, 2, 3, 4, 5], 'bulk'),
+    scheduler.submit('large', [100, 101, 102], 'bulk'),
+    scheduler.submit('small', [6, 7], 'bulk'),
+  ]);
+  expect(mixed).toEqual([]);
+});
+
+test('inputs under way when the process goes are tried once more, then given up one by one', async () => {
+  const tries = new Map<number, number>();
+  const scheduler = schedulerOf(async (batch) => {
+    for (const payload of batch.payloads) tries.set(payload, (tries.get(payload) ?? 0) + 1);
+    if (batch.payloads.includes(3)) throw new EncoderGoneError('gone');
+    return doubling(batch);
+  });
+  const outcomes = await scheduler.submit('a', [1, 2, 3, 4], 'bulk');
+  expect(codes(outcomes)).toEqual(['ok', 'ok', 'encoder_unavailable', 'ok']);
+  expect(tries.get(3)).toBe(2);
+});
+
+test('an aborted submission rejects, and its inputs are not computed', async () => {
+  const seen: number[] = [];
+  const scheduler = new BatchScheduler<number, number>({
+    run: async (batch) => (seen.push(...batch.payloads), doubling(batch)),
+    rungs: () => RUNGS,
+    maxBatchMs: 250,
+    now: () => 0,
+  });
+  const abort = new AbortController();
+  const work = scheduler.submit('a', [1, 2, 3], 'bulk', abort.signal);
+  abort.abort(new Error('enough'));
+  await expect(work).rejects.toThrow('enough');
+  const other = scheduler.submit('a', [9], 'bulk');
+  scheduler.resume();
+  await other;
+  expect(seen).toEqual([9]);
+});
+
+test('while the encoder is given up, waiting and new inputs fail at once; afterwards they work again', async () => {
+  const scheduler = new BatchScheduler<number, number>({ run: doubling, rungs: () => RUNGS, maxBatchMs: 250, now: () => 0 });
+  const waiting = scheduler.submit('a', [1], 'bulk');
+  scheduler.fail(new SightlineError('encoder_unavailable'));
+  expect(codes([...(await waiting), ...(await scheduler.submit('a', [2], 'interactive'))])).toEqual([
+    'encoder_unavailable',
+    'encoder_unavailable',
+  ]);
+  scheduler.resume();
+  expect(await scheduler.submit('a', [3], 'bulk')).toEqual([{ ok: true, value: 6 }]);
+});
