@@ -9,25 +9,22 @@
  */
 import { createWriteStream, mkdirSync, writeFileSync } from 'node:fs';
 import { once } from 'node:events';
-import { createRequire } from 'node:module';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
-import { getIconData, iconToSVG } from '@iconify/utils';
 import sharp from 'sharp';
 import { heldOutConcepts, loadConcepts } from './concepts.mjs';
+import { iconFinder } from './icon-set.mjs';
 import { seedOf, seeded } from './seeded.mjs';
 import { colourMono, varySvg } from './svg-variants.mjs';
 
-const require = createRequire(import.meta.url);
-
 /** Icon sets, how many invented variants of each icon are drawn, and name endings that are tried. Licences: README.md. */
 const STYLES = {
-  noto: { use: 'train', variants: 3 },
-  'noto-v1': { use: 'train', variants: 3 },
-  twemoji: { use: 'train', variants: 3 },
-  emojione: { use: 'train', variants: 3 },
-  fxemoji: { use: 'train', variants: 3 },
-  'streamline-emojis': { use: 'train', variants: 3 },
+  noto: { use: 'train', variants: 5 },
+  'noto-v1': { use: 'train', variants: 5 },
+  twemoji: { use: 'train', variants: 5 },
+  emojione: { use: 'train', variants: 5 },
+  fxemoji: { use: 'train', variants: 5 },
+  'streamline-emojis': { use: 'train', variants: 5 },
   'emojione-monotone': { use: 'train', mono: true, variants: 1 },
   mdi: { use: 'train', mono: true, variants: 1 },
   ph: { use: 'train', mono: true, variants: 1, endings: ['-duotone', '-fill'] },
@@ -45,31 +42,17 @@ const STYLES = {
 };
 const GALLERY_STYLE = 'fluent-emoji-flat';
 
-/** The icon of a concept in a set: by code point where the set lists them, else by any of its names. */
-function iconFinder(prefix, endings = ['']) {
-  const icons = require(`@iconify-json/${prefix}/icons.json`);
-  let chars = {};
-  try {
-    chars = require(`@iconify-json/${prefix}/chars.json`);
-  } catch {
-    // The set has no code points.
-  }
-  const useChars = prefix !== 'mdi' ? chars : {};
-  const names = new Set([...Object.keys(icons.icons), ...Object.keys(icons.aliases ?? {})]);
-  return (concept) => {
-    const bare = concept.hexcode.replaceAll('-fe0f', '');
-    const candidates = concept.slugs.flatMap((name) => endings.map((ending) => name + ending));
-    const name = useChars[concept.hexcode] ?? useChars[bare] ?? candidates.find((n) => names.has(n));
-    if (name === undefined) return null;
-    const { attributes, body, viewBox } = iconToSVG(getIconData(icons, name), { height: 'unset', width: 'unset' });
-    return { name, viewSize: viewBox[2], svg: (size) => `<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="${attributes.viewBox}" width="${size}" height="${size}">${body}</svg>` };
-  };
-}
-
 const rasterise = (svg, size) =>
-  sharp(Buffer.from(svg)).resize(size, size, { fit: 'contain', background: { r: 255, g: 255, b: 255, alpha: 0 } }).ensureAlpha().toColourspace('srgb').raw().toBuffer();
+  sharp(Buffer.from(svg))
+    .resize(size, size, { fit: 'contain', background: { r: 255, g: 255, b: 255, alpha: 0 } })
+    .ensureAlpha()
+    .toColourspace('srgb')
+    .raw()
+    .toBuffer();
 
-const { values } = parseArgs({ options: { out: { type: 'string' }, seed: { type: 'string', default: '20261123' }, size: { type: 'string', default: '80' } } });
+const { values } = parseArgs({
+  options: { out: { type: 'string' }, seed: { type: 'string', default: '20261123' }, size: { type: 'string', default: '80' } },
+});
 const seed = Number(values.seed);
 const size = Number(values.size);
 mkdirSync(values.out, { recursive: true });
@@ -83,9 +66,10 @@ for (const [style, { use, variants = 0, mono = false, endings }] of Object.entri
   const find = iconFinder(style, endings);
   concepts.forEach((concept, index) => {
     const icon = find(concept);
-    if (!icon) return;
+    if (!icon || (mono && concept.colourBound)) return;
     const extra = use === 'train' && !heldOut.has(concept.id) ? variants : 0;
-    for (let variant = 0; variant <= extra; variant += 1) jobs.push({ style, mono, index, icon, variant });
+    for (let variant = 0; variant <= extra; variant += 1)
+      jobs.push({ style, mono, index, icon, variant, keepColours: concept.colourBound });
   });
 }
 
@@ -95,10 +79,14 @@ const counts = {};
 const BATCH = 64;
 for (let start = 0; start < jobs.length; start += BATCH) {
   const pixels = await Promise.all(
-    jobs.slice(start, start + BATCH).map(async ({ style, mono, icon, variant }) => {
+    jobs.slice(start, start + BATCH).map(async ({ style, mono, icon, variant, keepColours }) => {
       const random = seeded(seed ^ seedOf(`${style}/${icon.name}/${variant}`));
       const plain = icon.svg(size);
-      const svg = mono ? colourMono(plain, random) : variant === 0 ? plain : varySvg(plain, random, icon.viewSize);
+      const svg = mono
+        ? colourMono(plain, random)
+        : variant === 0
+          ? plain
+          : varySvg(plain, random, { viewSize: icon.viewSize, keepColours });
       try {
         return await rasterise(svg, size);
       } catch {
@@ -121,6 +109,12 @@ const styles = Object.fromEntries(Object.entries(STYLES).map(([name, { use, mono
 writeFileSync(path.join(values.out, 'pictures.json'), JSON.stringify({ size, count: rows.length, seed, styles, rows }));
 writeFileSync(
   path.join(values.out, 'concepts.json'),
-  JSON.stringify(concepts.map(({ slugs, ...c }) => ({ ...c, heldOut: heldOut.has(c.id), inGallery: inGallery.has(c.id) })), null, 1),
+  JSON.stringify(
+    concepts.map(({ slugs: _slugs, ...c }) => ({ ...c, heldOut: heldOut.has(c.id), inGallery: inGallery.has(c.id) })),
+    null,
+    1,
+  ),
 );
-process.stdout.write(`${JSON.stringify({ pictures: rows.length, concepts: concepts.length, heldOut: heldOut.size, gallery: inGallery.size, counts })}\n`);
+process.stdout.write(
+  `${JSON.stringify({ pictures: rows.length, concepts: concepts.length, heldOut: heldOut.size, gallery: inGallery.size, counts })}\n`,
+);

@@ -5,11 +5,18 @@
 const HEX = /#(?:[0-9a-f]{6}|[0-9a-f]{3})\b/gi;
 
 function toRgb(hex) {
-  const full = hex.length === 4 ? [...hex.slice(1)].map((c) => c + c).join('') : hex.slice(1);
+  const full = hex.length === 4 ? hex.slice(1).replace(/./g, '$&$&') : hex.slice(1);
   return [0, 2, 4].map((i) => Number.parseInt(full.slice(i, i + 2), 16));
 }
 
-const toHex = (rgb) => `#${rgb.map((v) => Math.max(0, Math.min(255, Math.round(v))).toString(16).padStart(2, '0')).join('')}`;
+const toHex = (rgb) =>
+  `#${rgb
+    .map((v) =>
+      Math.max(0, Math.min(255, Math.round(v)))
+        .toString(16)
+        .padStart(2, '0'),
+    )
+    .join('')}`;
 
 /** Rotates hue by `turn` (in turns) in YIQ space, scales chroma and contrast, shifts brightness. */
 function moveColour(hex, { turn, chroma, contrast, shift }) {
@@ -26,36 +33,44 @@ function moveColour(hex, { turn, chroma, contrast, shift }) {
 /** Replaces each gradient by its middle stop's colour. */
 function flattenGradients(svg) {
   const colours = new Map();
-  for (const [, id, stops] of svg.matchAll(/<(?:linear|radial)Gradient[^>]*\bid="([^"]+)"[^>]*>(.*?)<\/(?:linear|radial)Gradient>/gs)) {
+  for (const [, id, stops] of svg.matchAll(
+    /<(?:linear|radial)Gradient[^>]*\bid="([^"]+)"[^>]*>(.*?)<\/(?:linear|radial)Gradient>/gs,
+  )) {
     const found = stops.match(HEX);
     if (found) colours.set(id, found[Math.floor(found.length / 2)]);
   }
   return svg.replace(/url\(#([^)]+)\)/g, (whole, id) => colours.get(id) ?? whole);
 }
 
-/** One invented style of an SVG; `random` decides which. */
-export function varySvg(svg, random, viewSize) {
+/** One invented style of an SVG; `random` decides which. `keepColours` is for concepts that a colour defines. */
+export function varySvg(svg, random, { viewSize, keepColours }) {
   let out = random() < 0.5 ? flattenGradients(svg) : svg;
-  const strength = random() < 0.5 ? 0.35 : 1;
+  const strength = keepColours ? 0.1 : random() < 0.5 ? 0.35 : 1;
   const spread = (amount) => (random() - 0.5) * 2 * amount * strength;
   const common = { turn: spread(0.06), chroma: 1 + spread(0.35), contrast: 1 + spread(0.25), shift: spread(25) };
   const moved = new Map();
   out = out.replace(HEX, (hex) => {
     const key = hex.toLowerCase();
     if (!moved.has(key)) {
-      moved.set(key, moveColour(key, {
-        turn: common.turn + spread(0.05),
-        chroma: common.chroma * (1 + spread(0.3)),
-        contrast: common.contrast,
-        shift: common.shift + spread(22),
-      }));
+      moved.set(
+        key,
+        moveColour(key, {
+          turn: common.turn + spread(0.05),
+          chroma: common.chroma * (1 + spread(0.3)),
+          contrast: common.contrast,
+          shift: common.shift + spread(22),
+        }),
+      );
     }
     return moved.get(key);
   });
   if (random() < 0.4) {
     const dark = toHex([random() * 70, random() * 70, random() * 70]);
     const width = (viewSize * (0.008 + 0.022 * random())).toFixed(2);
-    out = out.replace(/(<svg[^>]*>)(.*)(<\/svg>)/s, `$1<g stroke="${dark}" stroke-width="${width}" stroke-linejoin="round">$2</g>$3`);
+    out = out.replace(
+      /(<svg[^>]*>)(.*)(<\/svg>)/s,
+      `$1<g stroke="${dark}" stroke-width="${width}" stroke-linejoin="round">$2</g>$3`,
+    );
   }
   return out;
 }
