@@ -1,0 +1,103 @@
+/**
+ * `npm run audit [-- --json] [--repair]`: compares what the sources hold with what the index holds, point by point.
+ * Exit code 0 when they agree, 1 when they do not, 2 when it could not be found out. Runs beside the stack or without it.
+ */
+import { existsSync } from 'node:fs';
+import { parseArgs } from 'node:util';
+import { openSqliteExpectedSet } from '@sightline/ingest-worker/adapters/sqlite-expected-set';
+import { openSqliteItemLines } from '@sightline/ingest-worker/adapters/sqlite-item-lines';
+import { auditIndex, isClean, type AuditReport } from '@sightline/ingest-worker/core/audit';
+import type { Finding } from '@sightline/ingest-worker/core/compare-point';
+import { Repair } from '@sightline/ingest-worker/core/repair';
+import { LocalObjectStore } from '@sightline/shared/adapters/local-object-store';
+import { SqliteLedger } from '@sightline/shared/adapters/sqlite-ledger';
+import { openSqliteVectorIndex } from '@sightline/shared/adapters/sqlite-vector-index';
+import { SHARED_SETTINGS, readConfig } from '@sightline/shared/runtime/config';
+import { Closer } from '@sightline/shared/runtime/lifecycle';
+import { dataFiles } from '@sightline/shared/runtime/open-engines';
+import { sleep } from '@sightline/shared/runtime/sleep';
+import { pino } from 'pino';
+import { printable } from './printable.ts';
+
+const SHOWN_FINDINGS = 20;
+const KEPT_FINDINGS = 10_000;
+
+const { values: flags } = parseArgs({
+  options: { json: { type: 'boolean', default: false }, repair: { type: 'boolean', default: false } },
+});
+const say = (line: string): void => {
+  if (!flags.json) console.log(line);
+};
+
+interface Outcome extends AuditReport {
+  /** The first ten thousand. */
+  list: Finding[];
+  repaired?: { deleted: number; ingestions: string[] };
+}
+
+async function audit(closer: Closer): Promise<Outcome[]> {
+  const { dataDir } = readConfig({ dataDir: SHARED_SETTINGS.dataDir }, process.env);
+  const files = dataFiles(dataDir);
+  if (!existsSync(files.ledger))
+    throw new Error(`Nothing was ingested yet: there is no ${files.ledger}. Name the stack's DATA_DIR.`);
+  const store = new LocalObjectStore({ dataDir: files.root });
+  const ledger = await SqliteLedger.open({ file: files.ledger });
+  closer.push('ledger', () => ledger.close());
+  const index = await openSqliteVectorIndex({ file: files.index });
+  closer.push('index', () => index.close());
+
+  const outcomes: Outcome[] = [];
+  for (const tenant of new Set((await ledger.latestIngestions(null)).map((ingestion) => ingestion.tenant))) {
+    const repair = flags.repair ? new Repair({ ledger, index, store, now: Date.now, sleep }, tenant) : null;
+    const list: Finding[] = [];
+    const report = await auditIndex(
+      { store, ledger, index, openItemLines: openSqliteItemLines, openExpectedSet: openSqliteExpectedSet },
+      tenant,
+      {
+        onFinding: async (finding) => {
+          if (list.length < KEPT_FINDINGS) list.push(finding);
+          await repair?.take(finding);
+        },
+      },
+    );
+    const outcome: Outcome = { ...report, list };
+    if (repair && !isClean(report)) {
+      const ingestions = await repair.finish();
+      outcome.repaired = { deleted: repair.deleted, ingestions: ingestions.map(({ ingestionId }) => ingestionId) };
+    }
+    outcomes.push(outcome);
+    describe(outcome);
+  }
+  return outcomes;
+}
+
+function describe({ tenant, points, agreed, findings, unreadable, running, list, repaired }: Outcome): void {
+  say(`tenant ${tenant}: ${points} points`);
+  say(`  agree    ${agreed.indexed} indexed, ${agreed.failed} failed with a code, ${agreed.removed} removed by a user`);
+  say(`  differ   ${Object.entries(findings).map(([kind, count]) => `${count} ${kind}`).join(', ')}`); // prettier-ignore
+  for (const { source, code } of unreadable) say(`  cannot be read: ${printable(source)} (${code})`);
+  for (const ingestionId of running) say(`  still running: ingestion ${ingestionId}; what it owes counts as missing`);
+  for (const { kind, key, detail } of list.slice(0, SHOWN_FINDINGS))
+    say(`  ${kind.padEnd(9)} ${printable(key)}: ${printable(detail)}`);
+  if (list.length > SHOWN_FINDINGS) say(`  ... and more: --json lists them`);
+  if (repaired) {
+    say(`  repair   ${repaired.deleted} points taken off, ${repaired.ingestions.length} sources to be ingested anew`);
+    if (repaired.ingestions.length > 0) say('           a running stack does it now, else the next start does; then audit again');
+  }
+}
+
+const closer = new Closer(pino({ level: 'warn' }, pino.destination(2)));
+try {
+  const outcomes = await audit(closer);
+  if (flags.json) {
+    const tenants = outcomes.map(({ list, ...report }) => ({ ...report, clean: isClean(report), list }));
+    console.log(JSON.stringify({ clean: outcomes.every(isClean), tenants }, null, 2));
+  } else if (outcomes.length === 0) say('Nothing was ingested yet.');
+  else say(outcomes.every(isClean) ? 'Sources and index agree.' : 'Sources and index differ.');
+  process.exitCode = outcomes.every(isClean) ? 0 : 1;
+} catch (error) {
+  console.error(error instanceof Error ? error.message : error);
+  process.exitCode = 2;
+} finally {
+  await closer.closeAll(10_000);
+}

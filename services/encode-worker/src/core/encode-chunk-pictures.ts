@@ -1,0 +1,190 @@
+import type { HeldLease } from '@sightline/shared/ingestion/key-lease';
+import type { ObjectInfo } from '@sightline/shared/ports/object-store';
+import type { AssetPoint, Deletion, PictureWrite } from '@sightline/shared/ports/vector-index';
+import { SightlineError, toSightlineError } from '@sightline/shared/runtime/errors';
+import type { PictureWork } from './chunk-work.ts';
+import type { EncodeDeps, Settled } from './encode-deps.ts';
+import type { Guard } from './picture-feed.ts';
+
+/** An object that changes each time it is looked at is given up after so many rounds. */
+const MAX_ROUNDS = 5;
+const WRITES_AT_ONCE = 16;
+
+export interface PicturesContext {
+  tenant: string;
+  /** When the chunk was planned: what was written since was written by an attempt that did not live to say so. */
+  plannedAt: number;
+  signal: AbortSignal;
+  /** For a chunk that workers died over: each of its pictures is decoded alone, inside this. */
+  guard?: ((assetId: string) => Guard) | undefined;
+}
+
+/**
+ * The picture halves of leased points: reads each object's present state, writes it, then looks again. What moved meanwhile
+ * stays owed (neither settled nor failed) and takes a new lease, because its next writing needs a newer version.
+ */
+export async function settlePictures(
+  deps: EncodeDeps,
+  works: PictureWork[],
+  lease: HeldLease,
+  context: PicturesContext,
+): Promise<void> {
+  const points = await deps.index.get(
+    context.tenant,
+    works.map(({ assetId }) => assetId),
+  );
+  let due: FedWork[] = [];
+  const deletions: Deletion[] = [];
+  const tombstone = (work: PictureWork, reason: Deletion['reason'], eTag: string | null): void => {
+    const { bucket, key } = work.object;
+    const point = points.get(work.assetId);
+    // A tombstone that says so already, or nothing to take away.
+    if (!point || (point.deleted && (point.deletedBecause === reason || reason === 'failed'))) return;
+    const object = { bucket, key, eTag };
+    deletions.push({ assetId: work.assetId, tenant: context.tenant, version: lease.version, reason, object, at: deps.now() });
+  };
+
+  let writing = Promise.resolve();
+  const flush = (): Promise<void> => {
+    const batch = due;
+    due = [];
+    return (writing = writing.then(() => writeAndLook(deps, batch, lease, context.signal)));
+  };
+
+  await eachAtOnce(works, async (work) => {
+    try {
+      const point = points.get(work.assetId);
+      if (work.reconcile?.startsWith('drop')) return await drop(deps, work, point, tombstone);
+      const unchanged = isUnchanged(point, work.object.eTag);
+      if (unchanged) {
+        // Removed by a user, and the bytes are still those: it stays removed.
+        const isOurs = point !== undefined && !point.deleted && point.indexedAt >= context.plannedAt;
+        work.settled = isOurs ? 'indexed' : 'unchanged';
+        return;
+      }
+      const fed = await feed(deps, work, point, lease, context, tombstone);
+      if (fed) due.push(fed);
+    } catch (error) {
+      if (context.signal.aborted) throw error;
+      work.failure = { error: toSightlineError(error) };
+    }
+    // Written as they come: with a slow encoder a chunk is minutes of work, which a killed worker should not take along.
+    if (due.length >= WRITES_AT_ONCE) await flush();
+  });
+  await flush();
+
+  if (deletions.length === 0) return;
+  context.signal.throwIfAborted();
+  lease.assertHeld();
+  await deps.index.delete(deletions);
+}
+
+/** A picture whose vector is not written yet. */
+interface FedWork {
+  work: PictureWork;
+  write: PictureWrite;
+  settled: Settled;
+}
+
+async function writeAndLook(deps: EncodeDeps, batch: FedWork[], lease: HeldLease, signal: AbortSignal): Promise<void> {
+  if (batch.length === 0) return;
+  signal.throwIfAborted();
+  lease.assertHeld();
+  const startedAt = performance.now();
+  await deps.index.writePictures(batch.map(({ write }) => write));
+  deps.observe('write', (performance.now() - startedAt) / 1000);
+  await eachAtOnce(batch, async ({ work, write, settled }) => {
+    try {
+      const now = await deps.store.head(work.object);
+      if (now?.eTag === write.object.eTag) work.settled = settled;
+      else moved(work, now);
+    } catch (error) {
+      work.failure = { error: toSightlineError(error) };
+    }
+  });
+}
+
+function isUnchanged(point: AssetPoint | undefined, eTag: string): boolean {
+  if (!point || point.object?.eTag !== eTag) return false;
+  return point.deleted ? point.deletedBecause === 'removed' : point.hasImage;
+}
+
+/** Leaves the picture owed, for the state it is in now. */
+function moved(work: PictureWork, now: ObjectInfo | null): void {
+  work.rounds += 1;
+  if (work.rounds >= MAX_ROUNDS) throw new SightlineError('object_changed');
+  work.object = { ...work.object, eTag: now?.eTag ?? '', sizeBytes: now?.sizeBytes ?? 0 };
+}
+
+async function drop(
+  deps: EncodeDeps,
+  work: PictureWork,
+  point: AssetPoint | undefined,
+  tombstone: (work: PictureWork, reason: 'gone', eTag: string | null) => void,
+): Promise<void> {
+  const isThere = work.reconcile === 'drop_if_gone' && (await deps.store.head(work.object)) !== null;
+  if (!isThere && point && !point.deleted) tombstone(work, 'gone', point.object?.eTag ?? null);
+  work.settled = 'unchanged';
+}
+
+async function feed(
+  deps: EncodeDeps,
+  work: PictureWork,
+  point: AssetPoint | undefined,
+  lease: HeldLease,
+  { tenant, signal, guard }: PicturesContext,
+  tombstone: (work: PictureWork, reason: 'gone' | 'failed', eTag: string | null) => void,
+): Promise<FedWork | null> {
+  const { bucket, key } = work.object;
+  let fetchedETag: string | undefined;
+  try {
+    const fed = await deps.feed.take(tenant, work.object, {
+      signal,
+      onFetched: (eTag) => (fetchedETag = eTag),
+      guard: guard?.(work.assetId),
+    });
+    const { eTag, sha256, sizeBytes, widthPx, heightPx, vector } = fed;
+    // A removed picture under a new eTag but of the same bytes is another matter: its owner put it there again.
+    const isSame = point !== undefined && !point.deleted && point.sha256 === sha256;
+    const settled: Settled = isSame ? 'unchanged' : fed.isKnown ? 'duplicate' : 'indexed';
+    const write: PictureWrite = {
+      assetId: work.assetId,
+      tenant,
+      object: { bucket, key, eTag },
+      sha256,
+      sizeBytes,
+      widthPx,
+      heightPx,
+      vector,
+      imageVersion: lease.version,
+      indexedAt: deps.now(),
+    };
+    return { work, write, settled };
+  } catch (thrown) {
+    if (signal.aborted) throw thrown;
+    const error = toSightlineError(thrown);
+    // What may pass leaves the point as it is: vectors of a moment ago are better than none.
+    if (error.retryable) throw error;
+    const now = await deps.store.head(work.object).catch((headError: unknown) => {
+      if (toSightlineError(headError).retryable) throw headError;
+      return null;
+    });
+    // The bytes that failed are no longer the object's.
+    if (now && fetchedETag !== undefined && now.eTag !== fetchedETag) {
+      moved(work, now);
+      return null;
+    }
+    work.failure = { error, ...(now && { eTag: now.eTag }) };
+    // A whole source that went away, a disk that is not mounted, says nothing about its pictures.
+    if (error.code === 'source_not_found') return null;
+    const isGone = now === null && (error.code === 'object_not_found' || fetchedETag !== undefined);
+    tombstone(work, isGone ? 'gone' : 'failed', now?.eTag ?? null);
+    return null;
+  }
+}
+
+/** All at once: the feed's budgets bound what is under way. Waits for all of them also when one throws. */
+async function eachAtOnce<T>(items: T[], work: (item: T) => Promise<void>): Promise<void> {
+  const results = await Promise.allSettled(items.map(work));
+  for (const result of results) if (result.status === 'rejected') throw result.reason;
+}

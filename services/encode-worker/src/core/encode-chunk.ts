@@ -1,0 +1,105 @@
+import { assetLockKey } from '@sightline/shared/contracts/ids';
+import type { JobData } from '@sightline/shared/contracts/jobs';
+import { withLeasedKeys } from '@sightline/shared/ingestion/key-lease';
+import { SightlineError, toSightlineError } from '@sightline/shared/runtime/errors';
+import { ChunkWork } from './chunk-work.ts';
+import { settlePictures, type PicturesContext } from './encode-chunk-pictures.ts';
+import { leavePictures, settleItems, settlePictureRecords, type Leaving } from './encode-chunk-records.ts';
+import { forChunk, type EncodeDeps } from './encode-deps.ts';
+import type { Guard } from './picture-feed.ts';
+
+/** Pictures that move under the writing, and items that wait for them, need further rounds; more than this is a bug. */
+const MAX_ROUNDS = 20;
+/** A chunk that more workers than this died over, or that many lost, has its pictures tried one at a time. */
+const MAX_TAKINGS_TOGETHER = 3;
+
+/**
+ * Encodes one chunk: pictures and records into the index, then the outcome into the ledger; only then is the job done. Doing
+ * a chunk twice is doing it once. Each thing is read, written and looked at again under the lease of its key.
+ *
+ * A retryable error is thrown, so that the queue tries again, while there are attempts left; on the last one, and for what
+ * is permanent, it becomes the object's failure, so that an ingestion always ends. A worker that dies hands nothing back: from
+ * the fourth taking on each picture is written down before it is decoded, alone, and the one that was written down when the
+ * worker died is given up as `picture_kills_decoder`. Errors: the retryable ones of the ports.
+ */
+export async function encodeChunk(
+  deps: EncodeDeps,
+  job: JobData<'encode'>,
+  { lastAttempt, signal }: { lastAttempt: boolean; signal: AbortSignal },
+): Promise<void> {
+  const { tenant, ingestionId, chunkNo } = job;
+  const { image, text } = deps.encoder.spec;
+  const isServed = job.fingerprints.image === image.fingerprint && job.fingerprints.text === text.fingerprint;
+  const chunk = await deps.ledger.takeChunk(ingestionId, chunkNo);
+  if (chunk === null) return;
+  const ingestion = await deps.ledger.getIngestion(tenant, ingestionId);
+  const work = new ChunkWork(tenant, ingestion && ingestion.status !== 'cancelled' ? chunk.entries : []);
+  try {
+    if (!isServed) throw new SightlineError('encoder_unavailable', 'This worker serves another encoder pack.');
+    const guard = chunk.attempts > MAX_TAKINGS_TOGETHER ? guardOf(deps.ledger, job) : undefined;
+    if (guard) deps.logger.warn({ ingestionId, chunkNo, attempts: chunk.attempts }, 'workers died over this chunk');
+    await settle(deps, work, { tenant, plannedAt: chunk.addedAt, signal, guard });
+    const retryable = work.firstRetryable();
+    if (retryable && !lastAttempt) throw retryable;
+  } catch (thrown) {
+    const error = toSightlineError(thrown);
+    // A stopping worker hands its job back: nothing failed.
+    const isGivenBack = signal.aborted || (error.retryable && !lastAttempt) || error.code === 'lease_lost';
+    if (isGivenBack) {
+      // Not said, it counts as a death, and a few of those only make the chunk slower.
+      await deps.ledger.giveBackChunk(ingestionId, chunkNo).catch(() => {});
+      throw signal.aborted ? thrown : error;
+    }
+    deps.logger.error({ err: error, ingestionId, chunkNo, traceId: job.traceId }, 'chunk failed');
+    work.failTheRest(error);
+  }
+  const outcome = work.outcome(tenant);
+  if (!(await deps.ledger.completeChunk(ingestionId, chunkNo, outcome, deps.now()))) return;
+  for (const kind of ['indexed', 'unchanged', 'duplicate'] as const) {
+    for (let i = 0; i < outcome[kind]; i++) deps.count(kind);
+  }
+  for (const { code } of outcome.failures) deps.count('failed', code);
+}
+
+/** Writes each picture down before it is decoded; refuses the one that stands there from a worker that died. */
+function guardOf(ledger: EncodeDeps['ledger'], { ingestionId, chunkNo }: JobData<'encode'>): (assetId: string) => Guard {
+  return (assetId) => async (decode) => {
+    if (!(await ledger.addSuspect(ingestionId, chunkNo, assetId))) throw new SightlineError('picture_kills_decoder');
+    try {
+      return await decode();
+    } finally {
+      await ledger.clearSuspect(ingestionId, chunkNo, assetId);
+    }
+  };
+}
+
+async function settle(encodeDeps: EncodeDeps, work: ChunkWork, context: PicturesContext): Promise<void> {
+  const deps = forChunk(encodeDeps);
+  const { tenant, signal } = context;
+  const leaving: Leaving[] = [];
+  for (let round = 0; ; round++) {
+    const pictures = [...work.pictures.values()].filter(isOwed);
+    const items = [...work.items.values()].filter(isOwed);
+    if (pictures.length + items.length === 0) break;
+    if (round === MAX_ROUNDS) throw new SightlineError('object_changed');
+    const keys = [...pictures, ...items].map(({ lockKey }) => lockKey);
+    await withLeasedKeys(deps, keys, { ttlMs: deps.leaseTtlMs, signal }, async (granted, lease) => {
+      const held = pictures.filter(({ lockKey }) => granted.has(lockKey));
+      await settlePictures(deps, held, lease, context);
+      await settlePictureRecords(deps, tenant, held, lease);
+      // An item's passages depend on whether its pictures can be shown: it waits for those of this chunk.
+      const ready = items.filter(({ lockKey, pictures }) => granted.has(lockKey) && !pictures.some(isOwed));
+      leaving.push(...(await settleItems(deps, tenant, ready, lease)));
+    });
+  }
+  // Under leases of their own: who holds keys must not wait for others.
+  const byKey = new Map(leaving.map(({ assetId }) => [assetLockKey(tenant, assetId), assetId]));
+  await withLeasedKeys(deps, byKey.keys(), { ttlMs: deps.leaseTtlMs, signal }, async (granted, lease) => {
+    const held = leaving.filter(({ assetId }) => granted.has(assetLockKey(tenant, assetId)));
+    await leavePictures(deps, tenant, held, lease);
+  });
+}
+
+function isOwed({ settled, failure }: { settled: unknown; failure: unknown }): boolean {
+  return settled === null && failure === null;
+}

@@ -1,0 +1,50 @@
+import type { ErrorCode } from '@sightline/shared/runtime/errors';
+import { Counter, Histogram, type Registry } from 'prom-client';
+import type { Settled } from './core/encode-deps.ts';
+import type { Stage } from './core/picture-feed.ts';
+
+/** What the encode worker measures. */
+export interface EncodeMetrics {
+  count: (outcome: Settled | 'failed', code?: ErrorCode) => void;
+  observe: (stage: Stage, seconds: number) => void;
+  observeBatch: (size: number) => void;
+}
+
+const STAGE_SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
+
+export function openEncodeMetrics(registry: Registry): EncodeMetrics {
+  const registers = [registry];
+  const images = new Counter({
+    name: 'sightline_images_total',
+    help: 'Listed things dealt with, by what became of them.',
+    labelNames: ['outcome'],
+    registers,
+  });
+  const failures = new Counter({
+    name: 'sightline_image_failures_total',
+    help: 'Failures that were recorded, by code.',
+    labelNames: ['code'],
+    registers,
+  });
+  const batches = new Histogram({
+    name: 'sightline_encode_batch_pictures',
+    help: 'Pictures handed to the encoder at once.',
+    buckets: [1, 2, 4, 8, 16, 32, 64],
+    registers,
+  });
+  const stages = new Histogram({
+    name: 'sightline_encode_stage_seconds',
+    help: 'Time of one picture in a stage (fetch, decode, encode with its wait) or of one write.',
+    labelNames: ['stage'],
+    buckets: STAGE_SECONDS,
+    registers,
+  });
+  return {
+    count: (outcome, code) => {
+      images.inc({ outcome });
+      if (code !== undefined) failures.inc({ code });
+    },
+    observe: (stage, seconds) => stages.observe({ stage }, seconds),
+    observeBatch: (size) => batches.observe(size),
+  };
+}

@@ -1,0 +1,128 @@
+import { DatabaseSync, type SQLOutputValue } from 'node:sqlite';
+import type { ErrorCode } from '@sightline/shared/runtime/errors';
+import type { ExpectedItem, ExpectedPicture, ExpectedSet } from '../core/expected-set.ts';
+
+/** Of no use after a crash: neither journal nor sync. */
+const LAYOUT = `
+  PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -32768;
+  CREATE TABLE pictures (
+    asset_id TEXT PRIMARY KEY, bucket TEXT NOT NULL, key TEXT NOT NULL, etag TEXT, state TEXT
+  ) STRICT, WITHOUT ROWID;
+  CREATE TABLE items (item_id TEXT PRIMARY KEY, record TEXT NOT NULL) STRICT;
+  CREATE TABLE item_pictures (asset_id TEXT, item_id TEXT, PRIMARY KEY (asset_id, item_id)) STRICT, WITHOUT ROWID;
+  CREATE INDEX pictures_of_item ON item_pictures (item_id);
+  CREATE TABLE failures (key TEXT, bucket TEXT, etag TEXT NOT NULL, code TEXT NOT NULL, PRIMARY KEY (key, bucket, etag)) STRICT, WITHOUT ROWID;
+  CREATE TABLE passages (item_id TEXT, passage_no INTEGER, text TEXT NOT NULL, PRIMARY KEY (item_id, passage_no)) STRICT, WITHOUT ROWID;
+  CREATE TABLE removed_passages (asset_id TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;
+  BEGIN;
+`;
+
+/** ExpectedSet in a temporary SQLite file, which the system drops when it is closed, also by a crash. */
+export function openSqliteExpectedSet(): ExpectedSet {
+  const db = new DatabaseSync('');
+  db.exec(LAYOUT);
+  const sql = {
+    addPicture: db.prepare(
+      `INSERT INTO pictures (asset_id, bucket, key, etag) VALUES (?, ?, ?, ?)
+       ON CONFLICT DO UPDATE SET etag = coalesce(excluded.etag, etag)`,
+    ),
+    addItem: db.prepare('INSERT OR REPLACE INTO items VALUES (?, ?)'),
+    dropItem: db.prepare('DELETE FROM items WHERE item_id = ?'),
+    dropItemPictures: db.prepare('DELETE FROM item_pictures WHERE item_id = ?'),
+    addItemPicture: db.prepare('INSERT OR IGNORE INTO item_pictures VALUES (?, ?)'),
+    addFailure: db.prepare('INSERT OR REPLACE INTO failures (key, bucket, etag, code) VALUES (?, ?, ?, ?)'),
+    picture: db.prepare('SELECT * FROM pictures WHERE asset_id = ?'),
+    item: db.prepare('SELECT record FROM items WHERE item_id = ?'),
+    itemsOfPicture: db.prepare('SELECT record FROM item_pictures JOIN items USING (item_id) WHERE asset_id = ? ORDER BY item_id'),
+    failure: db.prepare('SELECT code FROM failures WHERE key = ? AND bucket = ? AND etag = ?'),
+    anyFailure: db.prepare('SELECT code FROM failures WHERE key = ? LIMIT 1'),
+    unlisted: db.prepare('SELECT * FROM pictures WHERE etag IS NULL AND asset_id > ? ORDER BY asset_id LIMIT ?'),
+    markSeen: db.prepare('UPDATE pictures SET state = ? WHERE asset_id = ?'),
+    addPassage: db.prepare('INSERT OR REPLACE INTO passages VALUES (?, ?, ?)'),
+    addRemovedPassage: db.prepare('INSERT OR IGNORE INTO removed_passages VALUES (?)'),
+    isRemovedPassage: db.prepare('SELECT 1 FROM removed_passages WHERE asset_id = ?'),
+    unseen: db.prepare(
+      'SELECT * FROM pictures WHERE etag IS NOT NULL AND state IS NULL AND asset_id > ? ORDER BY asset_id LIMIT ?',
+    ),
+    items: db.prepare(
+      `SELECT item_id, record,
+         (SELECT count(*) FROM item_pictures JOIN pictures USING (asset_id) WHERE item_id = items.item_id AND state = 'live') AS live,
+         (SELECT count(*) FROM item_pictures JOIN pictures USING (asset_id) WHERE item_id = items.item_id AND state = 'removed') AS removed
+       FROM items WHERE item_id > ? ORDER BY item_id LIMIT ?`,
+    ),
+    passages: db.prepare('SELECT passage_no, text FROM passages WHERE item_id = ? ORDER BY passage_no'),
+  };
+  const addPicture = ({ assetId, bucket, key, eTag }: ExpectedPicture): void => {
+    sql.addPicture.run(assetId, bucket, key, eTag);
+  };
+  return {
+    addPicture,
+    addItem: (item, pictures) => {
+      sql.addItem.run(item.itemId, JSON.stringify(item));
+      sql.dropItemPictures.run(item.itemId);
+      for (const picture of pictures) {
+        addPicture(picture);
+        sql.addItemPicture.run(picture.assetId, item.itemId);
+      }
+    },
+    dropItem: (itemId) => {
+      sql.dropItem.run(itemId);
+      sql.dropItemPictures.run(itemId);
+    },
+    addFailure: ({ bucket, key, eTag, code }) => {
+      sql.addFailure.run(key, bucket, eTag ?? '', code);
+    },
+    picture: (assetId) => {
+      const row = sql.picture.get(assetId);
+      return row ? toPicture(row) : null;
+    },
+    item: (itemId) => {
+      const row = sql.item.get(itemId);
+      return row ? toItem(row) : null;
+    },
+    itemsOfPicture: (assetId) => sql.itemsOfPicture.all(assetId).map(toItem),
+    failure: (bucket, key, eTag) => toCode(sql.failure.get(key, bucket, eTag ?? '')),
+    anyFailure: (key) => toCode(sql.anyFailure.get(key)),
+    unlisted: (after, limit) => sql.unlisted.all(after, limit).map(toPicture),
+    markSeen: (assetId, state) => {
+      sql.markSeen.run(state, assetId);
+    },
+    addPassage: ({ itemId, passageNo, text }) => {
+      sql.addPassage.run(itemId, passageNo, text);
+    },
+    addRemovedPassage: (assetId) => {
+      sql.addRemovedPassage.run(assetId);
+    },
+    isRemovedPassage: (assetId) => sql.isRemovedPassage.get(assetId) !== undefined,
+    addFirstPassage: (itemId, text) => {
+      sql.addPassage.run(itemId, 0, text);
+    },
+    unseen: (after, limit) => sql.unseen.all(after, limit).map(toPicture),
+    items: (after, limit) =>
+      sql.items.all(after, limit).map((row) => ({
+        item: toItem(row),
+        livePictures: Number(row['live']),
+        removedPictures: Number(row['removed']),
+        passages: sql.passages
+          .all(String(row['item_id']))
+          .map((passage) => ({ passageNo: Number(passage['passage_no']), text: String(passage['text']) })),
+      })),
+    close: () => db.close(),
+  };
+}
+
+type Row = Record<string, SQLOutputValue>;
+
+function toPicture(row: Row): ExpectedPicture {
+  const eTag = row['etag'] === null ? null : String(row['etag']);
+  return { assetId: String(row['asset_id']), bucket: String(row['bucket']), key: String(row['key']), eTag };
+}
+
+function toItem(row: Row): ExpectedItem {
+  // Written by addItem above, of this process.
+  return JSON.parse(String(row['record'])) as ExpectedItem;
+}
+
+function toCode(row: Row | undefined): ErrorCode | null {
+  return row ? (String(row['code']) as ErrorCode) : null;
+}

@@ -1,0 +1,26 @@
+import { openHealthServer } from '@sightline/shared/runtime/health';
+import { openRegistry } from '@sightline/shared/runtime/metrics';
+import { openEngines } from '@sightline/shared/runtime/open-engines';
+import { runMain } from '@sightline/shared/runtime/run-main';
+import { SETTINGS } from './config.ts';
+import { startIngestWorker } from './service.ts';
+
+await runMain({ service: 'ingest-worker', settings: SETTINGS, env: process.env }, async ({ config, logger, closer }) => {
+  const registry = openRegistry('ingest-worker');
+  const queue = { redisUrl: config.redisUrl, prefix: config.queuePrefix };
+  const engines = await openEngines({ dataDir: config.dataDir, queue }, { logger, registry, closer });
+  const service = await startIngestWorker({
+    ...engines,
+    logger,
+    registry,
+    config: {
+      concurrency: config.concurrency,
+      highWaterChunks: config.highWaterChunks,
+      keepTombstonesMs: config.tombstoneRetentionDays * 24 * 3_600_000,
+    },
+  });
+  closer.push(service.name, () => service.close());
+  const health = await openHealthServer({ host: config.healthHost, port: config.healthPort }, { service, registry, logger });
+  closer.push('health', () => health.close());
+  logger.info({ port: health.port }, 'ingest-worker runs');
+});

@@ -1,0 +1,61 @@
+import { setTimeout as sleepFor } from 'node:timers/promises';
+import type { Ledger } from '@sightline/shared/ports/ledger';
+import type { Logger } from 'pino';
+import { purgeTombstones, sweepChunks, sweepIngestions, type PurgeDeps, type SweepDeps } from './core/sweep.ts';
+
+export interface SweeperConfig {
+  /** Between two looks at the ingestions. */
+  everyMs: number;
+  /** Between two looks at the chunks that are owed. */
+  chunksEveryMs: number;
+  /** Younger chunks are surely in the queue still. */
+  chunksOlderThanMs: number;
+  /** Finished ingestions are forgotten after that, with their failures; the newest of each source never is. */
+  keepIngestionsMs: number;
+  /** Tombstones of the index are dropped after that. */
+  keepTombstonesMs: number;
+}
+
+const PRUNE_EVERY_MS = 3_600_000;
+
+/** Sweeps at once, then again and again until stopped; a sweep that fails is tried again at its next turn. */
+export function startSweeper(
+  deps: SweepDeps & PurgeDeps & { ledger: Pick<Ledger, 'prune'> },
+  config: SweeperConfig,
+  logger: Logger,
+): { stop: () => Promise<void> } {
+  const stopping = new AbortController();
+  const run = async (): Promise<void> => {
+    let chunksAt = performance.now();
+    let pruneAt = performance.now();
+    // At the start whatever is owed is driven: the queue may be new.
+    let olderThanMs = 0;
+    while (!stopping.signal.aborted) {
+      try {
+        if (performance.now() >= chunksAt) {
+          const driven = await sweepChunks(deps, { olderThanMs });
+          if (driven > 0) logger.info({ driven }, 'chunks that are owed');
+          olderThanMs = config.chunksOlderThanMs;
+          chunksAt = performance.now() + config.chunksEveryMs;
+        }
+        await sweepIngestions(deps);
+        if (performance.now() >= pruneAt) {
+          await deps.ledger.prune(deps.now() - config.keepIngestionsMs);
+          const purged = await purgeTombstones(deps, { olderThanMs: config.keepTombstonesMs });
+          if (purged > 0) logger.info({ purged }, 'old tombstones');
+          pruneAt = performance.now() + PRUNE_EVERY_MS;
+        }
+      } catch (error) {
+        logger.warn({ err: error }, 'sweep');
+      }
+      await sleepFor(config.everyMs, undefined, { signal: stopping.signal }).catch(() => {});
+    }
+  };
+  const running = run();
+  return {
+    stop: async () => {
+      stopping.abort();
+      await running;
+    },
+  };
+}

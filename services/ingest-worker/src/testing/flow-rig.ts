@@ -1,0 +1,262 @@
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { setTimeout as sleepFor } from 'node:timers/promises';
+import { encodeChunk } from '@sightline/encode-worker/core/encode-chunk';
+import { PictureBatcher } from '@sightline/encode-worker/core/picture-batcher';
+import { PictureFeed } from '@sightline/encode-worker/core/picture-feed';
+import { HashEncoder } from '@sightline/encode-worker/testing/hash-encoder';
+import { removeItem } from '@sightline/query-api/core/remove';
+import { LocalObjectStore } from '@sightline/shared/adapters/local-object-store';
+import { SqliteLedger } from '@sightline/shared/adapters/sqlite-ledger';
+import { openSqliteVectorIndex } from '@sightline/shared/adapters/sqlite-vector-index';
+import { DEFAULT_TENANT, newId } from '@sightline/shared/contracts/ids';
+import type { Source } from '@sightline/shared/contracts/records';
+import type { Ingestion, Ledger } from '@sightline/shared/ports/ledger';
+import type { ObjectStore } from '@sightline/shared/ports/object-store';
+import type { VectorIndex } from '@sightline/shared/ports/vector-index';
+import { toSightlineError } from '@sightline/shared/runtime/errors';
+import { pino } from 'pino';
+import { openSqliteExpectedSet } from '../adapters/sqlite-expected-set.ts';
+import { openSqliteItemLines } from '../adapters/sqlite-item-lines.ts';
+import { advanceIngestion } from '../core/advance-ingestion.ts';
+import { auditIndex, type AuditReport } from '../core/audit.ts';
+import type { Finding } from '../core/compare-point.ts';
+import type { ChunkRef, PlanDeps } from '../core/plan-deps.ts';
+import { sweepChunks, sweepIngestions } from '../core/sweep.ts';
+
+/** Thrown where a test lets the process die. */
+export class Crash extends Error {}
+
+const LEASE_TTL_MS = 60_000;
+const ATTEMPTS = 4;
+
+/** Calls of the ports, in order; a test may throw in it to let the process die before or after the call's effect. */
+export type OnCall = (call: string, when: 'before' | 'after') => void;
+
+/**
+ * Both workers' real code over real stores (files, SQLite), driven job by job in place of the queue, so that a test can let
+ * the "process" die at any call of a port and start it again.
+ */
+export class FlowRig {
+  readonly folder: string;
+  readonly encoder = new HashEncoder();
+  readonly ledger: Ledger;
+  readonly index: VectorIndex;
+  readonly store: ObjectStore;
+  onCall: OnCall = () => {};
+  highWaterChunks = 1_000;
+  /** Chunks that were encoded, attempts included. */
+  chunkRuns = 0;
+  #offsetMs = 0;
+
+  private constructor(folder: string, ports: { ledger: Ledger; index: VectorIndex; store: ObjectStore }) {
+    this.folder = folder;
+    this.ledger = ports.ledger;
+    this.index = ports.index;
+    this.store = ports.store;
+  }
+
+  /** `folder`: of a rig that another process has or had. */
+  static async open(folder?: string): Promise<FlowRig> {
+    folder ??= await mkdtemp(join(tmpdir(), 'sightline-flow-'));
+    const dataDir = join(folder, 'data');
+    await mkdir(dataDir, { recursive: true });
+    await mkdir(join(folder, 'source'), { recursive: true });
+    const clock = { now: (): number => Date.now() };
+    const ledger = await SqliteLedger.open({ file: join(dataDir, 'ledger.db'), now: () => clock.now() });
+    const { spec } = new HashEncoder();
+    const index = await openSqliteVectorIndex({ file: join(dataDir, 'index.db'), spec });
+    const rig = new FlowRig(folder, { ledger, index, store: new LocalObjectStore({ dataDir }) });
+    clock.now = () => rig.now();
+    return rig;
+  }
+
+  /** The source's folder. */
+  get source(): string {
+    return join(this.folder, 'source');
+  }
+
+  now(): number {
+    return Date.now() + this.#offsetMs;
+  }
+
+  /** A dead worker's leases run out. */
+  passLeases(): void {
+    this.#offsetMs += LEASE_TTL_MS + 1;
+  }
+
+  async write(key: string, content: string): Promise<void> {
+    const path = join(this.source, key);
+    await mkdir(dirname(path), { recursive: true });
+    await writeFile(path, content);
+  }
+
+  async remove(key: string): Promise<void> {
+    await rm(join(this.source, key), { force: true });
+  }
+
+  async ingest(source: Source = { type: 'directory', path: this.source }, dryRun = false): Promise<string> {
+    const { ingestionId } = await this.ledger.createIngestion({
+      ingestionId: newId(),
+      tenant: DEFAULT_TENANT,
+      source,
+      dryRun,
+      createdAt: this.now(),
+    });
+    return ingestionId;
+  }
+
+  /** As query-api does it. */
+  removeItem(itemId: string): ReturnType<typeof removeItem> {
+    const { index, store, ledger, encoder } = this;
+    const encodePassage = async ({ text }: { text: string }): Promise<Float32Array> => {
+      const [encoded] = await encoder.encodeTexts([text]);
+      return encoded?.vector ?? new Float32Array();
+    };
+    const deps = { index, store, ledger, now: () => this.now(), sleep, encodePassage };
+    return removeItem(deps, { tenant: DEFAULT_TENANT, traceId: 'test' }, itemId);
+  }
+
+  /** Works until nothing is owed. Rejects with Crash when the process died: everything it did at that moment stands still. */
+  async drive(): Promise<void> {
+    const life = new AbortController();
+    const deps = this.#deps(life);
+    for (let turn = 0; turn < 200; turn++) {
+      const plans: { tenant: string; ingestionId: string }[] = [];
+      const chunks = new Map<string, ChunkRef>();
+      const enqueueChunk = async (chunk: ChunkRef): Promise<void> => {
+        chunks.set(`${chunk.ingestionId}-${chunk.chunkNo}`, chunk);
+      };
+      const sweep = {
+        ledger: deps.ledger,
+        enqueuePlan: async (plan: { tenant: string; ingestionId: string }) => void plans.push(plan),
+        enqueueChunk,
+        now: () => this.now(),
+      };
+      await sweepIngestions(sweep);
+      await sweepChunks(sweep, { olderThanMs: 0 });
+      if (plans.length + chunks.size === 0) return;
+      const planDeps = { ...deps, enqueueChunk };
+      await this.#together(plans, life, (plan, options) => advanceIngestion(planDeps, { ...plan, traceId: 'test' }, options));
+      await this.#together([...chunks.values()], life, (chunk, options) => {
+        this.chunkRuns += 1;
+        const fingerprints = { image: 'hash-image', text: 'hash-text' };
+        return encodeChunk(deps.encode, { ...chunk, fingerprints, traceId: 'test' }, options);
+      });
+    }
+    throw new Error('The flow does not come to rest.');
+  }
+
+  async ingestion(ingestionId: string): Promise<Ingestion> {
+    const ingestion = await this.ledger.getIngestion(DEFAULT_TENANT, ingestionId);
+    if (!ingestion) throw new Error('no such ingestion');
+    return ingestion;
+  }
+
+  /** Ingests and drives to the end. */
+  async run(source?: Source, dryRun?: boolean): Promise<Ingestion> {
+    const ingestionId = await this.ingest(source, dryRun);
+    await this.drive();
+    return this.ingestion(ingestionId);
+  }
+
+  async audit(): Promise<{ report: AuditReport; findings: Finding[] }> {
+    const findings: Finding[] = [];
+    const { store, ledger, index } = this;
+    const deps = { store, ledger, index, openItemLines: openSqliteItemLines, openExpectedSet: openSqliteExpectedSet };
+    const report = await auditIndex(deps, DEFAULT_TENANT, { onFinding: (finding) => void findings.push(finding) });
+    return { report, findings };
+  }
+
+  async close(): Promise<void> {
+    await this.leave();
+    await rm(this.folder, { recursive: true });
+  }
+
+  /** Leaves everything where it is, for another process. */
+  async leave(): Promise<void> {
+    await this.index.close();
+    await this.ledger.close();
+  }
+
+  #deps(life: AbortController) {
+    const store = watched('store', this.store, this, life);
+    const index = watched('index', this.index, this, life);
+    const ledger = watched('ledger', this.ledger, this, life);
+    const { encoder } = this;
+    const logger = pino({ level: 'silent' });
+    const batcher = new PictureBatcher(encoder, { lane: 'bulk', maxBatch: 8 });
+    const limits = { maxPictureBytes: 1_000, bytesInFlight: 2_000, decodeConcurrency: 2, decodedAhead: 8 };
+    const feed = new PictureFeed({ store, index, encoder, batcher, observe }, limits);
+    const now = (): number => this.now();
+    const common = { store, index, ledger, logger, now, sleep };
+    const encode = { ...common, encoder, feed, leaseTtlMs: LEASE_TTL_MS, lane: 'bulk' as const, observe, count: () => {} };
+    const plan: Omit<PlanDeps, 'enqueueChunk'> = {
+      ...common,
+      openItemLines: openSqliteItemLines,
+      openExpectedSet: openSqliteExpectedSet,
+      highWaterChunks: this.highWaterChunks,
+    };
+    return { ...plan, encode };
+  }
+
+  /** Like the queue's workers: together, each tried again on retryable errors. */
+  async #together<T>(
+    jobs: T[],
+    life: AbortController,
+    work: (job: T, options: { lastAttempt: boolean; signal: AbortSignal }) => Promise<void>,
+  ): Promise<void> {
+    const results = await Promise.allSettled(
+      jobs.map(async (job) => {
+        for (let attempt = 1; ; attempt++) {
+          try {
+            return await work(job, { lastAttempt: attempt === ATTEMPTS, signal: life.signal });
+          } catch (error) {
+            if (life.signal.aborted || !toSightlineError(error).retryable || attempt === ATTEMPTS) throw error;
+          }
+        }
+      }),
+    );
+    for (const result of results) if (result.status === 'rejected') throw life.signal.aborted ? new Crash() : result.reason;
+  }
+}
+
+function observe(): void {}
+
+/** Short, whatever is asked for. */
+async function sleep(ms: number, signal?: AbortSignal): Promise<void> {
+  await sleepFor(Math.min(ms, 5), undefined, { signal });
+}
+
+/** A port whose calls a test can let die; after a death no call has an effect. */
+function watched<P extends object>(name: string, port: P, rig: FlowRig, life: AbortController): P {
+  const die = (error: unknown): never => {
+    life.abort(error);
+    throw error;
+  };
+  return new Proxy(port, {
+    get(target, property) {
+      const method: unknown = Reflect.get(target, property, target);
+      if (typeof method !== 'function' || typeof property !== 'string') return method;
+      // Streams and listings die between their items through the calls made for each item.
+      if (property === 'list' || property === 'failedObjects') return method.bind(target);
+      return async (...args: unknown[]) => {
+        life.signal.throwIfAborted();
+        try {
+          rig.onCall(`${name}.${property}`, 'before');
+        } catch (error) {
+          die(error);
+        }
+        const result: unknown = await method.apply(target, args);
+        try {
+          rig.onCall(`${name}.${property}`, 'after');
+        } catch (error) {
+          die(error);
+        }
+        life.signal.throwIfAborted();
+        return result;
+      };
+    },
+  });
+}
