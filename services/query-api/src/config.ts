@@ -1,0 +1,37 @@
+import { z } from 'zod';
+
+const MIB = 1024 * 1024;
+
+/** How query-api runs; every value has a default. Durations and sizes carry their unit in the name. */
+export const queryApiConfig = z.strictObject({
+  host: z.string().min(1).default('127.0.0.1'),
+  /** 0 takes a free port. */
+  port: z.int().min(0).max(65_535).default(8080),
+  /** Directories and local manifests may be ingested by requests that come over the loopback interface: the embedded stack only. */
+  allowDirectorySources: z.boolean().default(false),
+  /** Further `host` or `host:port` values of the Host header, beside the loopback ones. */
+  allowedHosts: z.array(z.string().min(1)).default([]),
+  maxQueryPictureBytes: z
+    .int()
+    .positive()
+    .default(10 * MIB),
+  /** Of a source's picture, for thumbnails. */
+  maxPictureBytes: z
+    .int()
+    .positive()
+    .default(64 * MIB),
+  encodeTimeoutMs: z.int().positive().default(5_000),
+  searchesRunning: z.int().positive().default(16),
+  searchesWaiting: z.int().nonnegative().default(64),
+  thumbnailsRunning: z.int().positive().default(2),
+  thumbnailsWaiting: z.int().nonnegative().default(200),
+  progressListeners: z.int().positive().default(100),
+  progressIntervalMs: z.int().positive().default(500),
+  heartbeatMs: z.int().positive().default(15_000),
+  /** Thumbnails and leftover query pictures are swept this often. */
+  sweepIntervalMs: z
+    .int()
+    .positive()
+    .default(10 * 60_000),
+});
+export type QueryApiConfig = z.output<typeof queryApiConfig>;

@@ -1,0 +1,2 @@
+import type { Filter } from '@sightline/shared/contracts/filter';
+export declare function parseFilter(text: string): Filter;

@@ -1,0 +1,138 @@
+import type { FastifyReply } from 'fastify';
+import type { Logger } from 'pino';
+import type { Ingestion, Ledger } from '@sightline/shared/ports/ledger';
+import { SightlineError } from '@sightline/shared/runtime/errors';
+import { FINAL_STATUSES, type Progress } from './core/progress.ts';
+
+export interface ProgressStreamsDeps {
+  ledger: Ledger;
+  progress: Progress;
+  logger: Logger;
+  maxListeners: number;
+  intervalMs: number;
+  heartbeatMs: number;
+}
+
+interface Listener {
+  raw: FastifyReply['raw'];
+  /** What was sent last; only changes are sent. */
+  last: string;
+  heartbeat: NodeJS.Timeout;
+}
+
+/** One ingestion that is being listened to: one poll of the ledger serves all its listeners. */
+interface Channel {
+  tenant: string;
+  listeners: Set<Listener>;
+  timer: NodeJS.Timeout | null;
+  sent: number;
+}
+
+/**
+ * Server-sent events of ingestions. Progress crosses processes through the ledger, so this polls it, once per ingestion however
+ * many listen. Every event carries the whole state, so a reconnection (Last-Event-ID) needs no memory here. A listener that reads
+ * slowly skips states, it never makes them pile up.
+ */
+export class ProgressStreams {
+  readonly #deps: ProgressStreamsDeps;
+  readonly #channels = new Map<string, Channel>();
+  #count = 0;
+  #closed = false;
+
+  constructor(deps: ProgressStreamsDeps) {
+    this.#deps = deps;
+  }
+
+  /** Takes the reply over until the ingestion is over or the listener is gone. Error: `overloaded`. */
+  open(ingestion: Ingestion, reply: FastifyReply): void {
+    if (this.#closed || this.#count >= this.#deps.maxListeners) throw new SightlineError('overloaded', 'Too many listeners.');
+    const raw = reply.raw;
+    reply.hijack();
+    raw.writeHead(200, {
+      ...Object.fromEntries(
+        Object.entries(reply.getHeaders()).flatMap(([name, value]) => (value === undefined ? [] : [[name, value]])),
+      ),
+      'content-type': 'text/event-stream; charset=utf-8',
+      'x-accel-buffering': 'no',
+    });
+    const listener: Listener = {
+      raw,
+      last: '',
+      heartbeat: setInterval(() => void raw.write(': heartbeat\n\n'), this.#deps.heartbeatMs),
+    };
+    this.#count++;
+    const channel = this.#channelOf(ingestion);
+    channel.listeners.add(listener);
+    raw.once('close', () => this.#drop(ingestion.ingestionId, listener));
+    raw.on('error', () => undefined);
+    this.#send(channel, listener, ingestion);
+  }
+
+  /** Ends every stream. */
+  close(): void {
+    this.#closed = true;
+    for (const channel of this.#channels.values()) {
+      if (channel.timer) clearTimeout(channel.timer);
+      for (const { raw, heartbeat } of channel.listeners) {
+        clearInterval(heartbeat);
+        raw.end();
+      }
+    }
+    this.#channels.clear();
+  }
+
+  #channelOf({ ingestionId, tenant }: Ingestion): Channel {
+    let channel = this.#channels.get(ingestionId);
+    if (!channel) {
+      channel = { tenant, listeners: new Set(), timer: null, sent: 0 };
+      this.#channels.set(ingestionId, channel);
+      this.#poll(ingestionId, channel);
+    }
+    return channel;
+  }
+
+  #poll(ingestionId: string, channel: Channel): void {
+    channel.timer = setTimeout(() => {
+      void this.#tell(ingestionId, channel).then(() => {
+        if (!this.#closed && channel.listeners.size > 0) this.#poll(ingestionId, channel);
+      });
+    }, this.#deps.intervalMs);
+  }
+
+  /** Never rejects: a ledger that is away for a while ends no stream. */
+  async #tell(ingestionId: string, channel: Channel): Promise<void> {
+    try {
+      const ingestion = await this.#deps.ledger.getIngestion(channel.tenant, ingestionId);
+      for (const listener of channel.listeners) {
+        if (ingestion) this.#send(channel, listener, ingestion);
+        // Pruned while it was watched: there is nothing more to tell.
+        else listener.raw.end();
+      }
+    } catch (error) {
+      this.#deps.logger.warn({ err: error, ingestionId }, 'progress could not be read');
+    }
+  }
+
+  #send(channel: Channel, listener: Listener, ingestion: Ingestion): void {
+    const isFinal = FINAL_STATUSES.includes(ingestion.status);
+    // What has not left yet is enough for a slow reader; the last state is sent whatever waits.
+    if (listener.raw.writableNeedDrain && !isFinal) return;
+    const data = JSON.stringify(this.#deps.progress.view(ingestion));
+    if (data === listener.last) return;
+    listener.last = data;
+    channel.sent++;
+    listener.raw.write(`id: ${channel.sent}\nevent: ${isFinal ? 'done' : 'progress'}\ndata: ${data}\n\n`);
+    if (isFinal) listener.raw.end();
+  }
+
+  #drop(ingestionId: string, listener: Listener): void {
+    clearInterval(listener.heartbeat);
+    this.#count--;
+    const channel = this.#channels.get(ingestionId);
+    if (!channel) return;
+    channel.listeners.delete(listener);
+    if (channel.listeners.size > 0) return;
+    if (channel.timer) clearTimeout(channel.timer);
+    this.#channels.delete(ingestionId);
+  }
+}
