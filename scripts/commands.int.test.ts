@@ -1,0 +1,119 @@
+import { spawn } from 'node:child_process';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { DEFAULT_TENANT } from '@sightline/shared/contracts/ids';
+import { openRig, type Rig } from '@sightline/query-api/testing/query-api-rig';
+
+let rig: Rig;
+let url: string;
+let pictures: string;
+let folder: string;
+
+beforeAll(async () => {
+  rig = await openRig({ port: 0 });
+  url = await rig.app.listen({ host: '127.0.0.1', port: 0 });
+  folder = await mkdtemp(join(tmpdir(), 'sightline-commands-'));
+  pictures = join(folder, 'pictures');
+  await mkdir(pictures);
+  await writeFile(join(pictures, 'a.png'), 'x');
+  await rig.addPicture(
+    'lamp.png',
+    [0, 1, 0],
+    [{ itemId: 'lamp-1', title: '台灯 Lamp', text: 'A lamp.', attributes: { kind: 'lamp' } }],
+  );
+});
+afterAll(async () => {
+  await rm(folder, { recursive: true, force: true });
+  await rig.close();
+});
+
+function run(
+  script: string,
+  args: string[],
+  options: { url?: string; onStart?: (kill: (signal: NodeJS.Signals) => void) => void } = {},
+) {
+  const file = fileURLToPath(new URL(script, import.meta.url));
+  const env = { ...process.env, SIGHTLINE_URL: options.url ?? url, NODE_OPTIONS: '--disable-warning=ExperimentalWarning' };
+  const child = spawn(process.execPath, [file, ...args], { env, cwd: folder });
+  let output = '';
+  child.stdout.on('data', (chunk: Buffer) => (output += chunk.toString()));
+  child.stderr.on('data', (chunk: Buffer) => (output += chunk.toString()));
+  options.onStart?.((signal) => child.kill(signal));
+  return new Promise<{ code: number | null; output: string }>((resolve) =>
+    child.on('close', (code) => resolve({ code, output })),
+  );
+}
+
+/** Waits for the ingestion that a command starts, and lets it end with one failure, as the workers would. */
+async function endNextIngestion(known: number): Promise<void> {
+  for (;;) {
+    const all = await rig.ledger.listIngestions(DEFAULT_TENANT, { limit: 100 });
+    const [newest] = all;
+    if (all.length > known && newest) {
+      const failures = [{ key: 'a.png', code: 'picture_not_a_picture' as const, reason: 'One byte.' }];
+      await rig.ledger.addChunk(newest.ingestionId, {
+        chunkNo: 0,
+        entries: [],
+        listed: 1,
+        failures,
+        cursor: 'end',
+        at: Date.now(),
+      });
+      await rig.ledger.setStatus(newest.ingestionId, ['planning', 'running'], 'completed', { at: Date.now() });
+      return;
+    }
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}
+
+const count = async () => (await rig.ledger.listIngestions(DEFAULT_TENANT, { limit: 100 })).length;
+
+test('ingest follows to the end, tells failures by reason, and fails on them only when it is strict', async () => {
+  const [lenient] = await Promise.all([run('ingest.ts', ['pictures']), endNextIngestion(await count())]);
+  expect(lenient.output).toContain('1 listed: 0 indexed, 0 unchanged, 0 duplicate, 1 failed');
+  expect(lenient.output).toContain('1  picture_not_a_picture');
+  expect(lenient.output).toContain('a.png: One byte.');
+  expect(lenient.code).toBe(0);
+  const [strict] = await Promise.all([run('ingest.ts', ['pictures', '--strict']), endNextIngestion(await count())]);
+  expect(strict.code).toBe(1);
+});
+
+test('Ctrl-C leaves the ingestion running and says so', async () => {
+  const before = await count();
+  const interrupt = async (kill: (signal: NodeJS.Signals) => void) => {
+    while ((await count()) === before) await new Promise((resolve) => setTimeout(resolve, 50));
+    await new Promise((resolve) => setTimeout(resolve, 400));
+    kill('SIGINT');
+  };
+  const { code, output } = await run('ingest.ts', ['pictures'], { onStart: (kill) => void interrupt(kill) });
+  expect(output).toContain('goes on in the stack');
+  expect(code).toBe(130);
+  expect((await rig.ledger.listIngestions(DEFAULT_TENANT, { limit: 1 }))[0]?.status).toBe('planning');
+});
+
+test('mistakes are said in words, without a stack trace', async () => {
+  for (const [script, args, options, said] of [
+    ['ingest.ts', ['missing'], {}, 'There is nothing at'],
+    ['ingest.ts', ['pictures'], { url: 'http://127.0.0.1:1' }, 'Nothing answers at http://127.0.0.1:1'],
+    ['search.ts', ['lamp', '--mode', 'psychic'], {}, 'request_invalid'],
+    ['search.ts', ['lamp', '--image', 'nothing.png'], {}, 'There is no file'],
+    ['search.ts', ['lamp', '--filter', 'loose'], {}, 'loose'],
+  ] as const) {
+    const { code, output } = await run(script, [...args], options);
+    expect({ args, code, trace: output.includes('    at ') }).toEqual({ args, code: 1, trace: false });
+    expect(output).toContain(said);
+  }
+  expect((await run('search.ts', [])).code).toBe(2);
+});
+
+test('search prints a table with the reasons, or the answer as it came', async () => {
+  const { code, output } = await run('search.ts', ['green', 'lamp', '--explain', '--filter', 'kind=lamp']);
+  expect(code).toBe(0);
+  expect(output).toMatch(/c1 .*台灯 Lamp\s+lamp-1\s+lamp\.png/);
+  expect(output).toMatch(/image #1 \(\d\.\d+\) · text #1 .* · keywords #1/);
+  const json = JSON.parse((await run('search.ts', ['lamp', '--json'])).output) as { results: { item_id: string }[] };
+  expect(json.results[0]?.item_id).toBe('lamp-1');
+});

@@ -1,0 +1,111 @@
+import { createServer } from 'node:net';
+import type { Logger } from 'pino';
+import { openEncoder } from '@sightline/encode-worker/open-encoder';
+import { startEncodeWorker } from '@sightline/encode-worker/service';
+import { startGenerateWorker } from '@sightline/generate-worker/service';
+import { startIngestWorker } from '@sightline/ingest-worker/service';
+import { startQueryApi } from '@sightline/query-api/service';
+import type { QueuePlace } from '@sightline/shared/adapters/bullmq-backends';
+import { openEmbeddedPostgres } from '@sightline/shared/adapters/embedded-postgres';
+import type { ConfigOf } from '@sightline/shared/runtime/config';
+import { waitForDataDir } from '@sightline/shared/runtime/data-dir';
+import { SightlineError } from '@sightline/shared/runtime/errors';
+import type { Closer } from '@sightline/shared/runtime/lifecycle';
+import { openRegistry } from '@sightline/shared/runtime/metrics';
+import { dataFiles, openEngines } from '@sightline/shared/runtime/open-engines';
+import type { SETTINGS } from './config.ts';
+
+export type EmbeddedConfig = ConfigOf<typeof SETTINGS>;
+
+export interface EmbeddedDeps {
+  logger: Logger;
+  closer: Closer;
+  /** Where packs of a given name are looked for, after those below the data directory. */
+  packPlaces: string[];
+}
+
+/** A killed predecessor needs a moment to notice that it is alone. */
+const WAIT_FOR_DATA_DIR_MS = 8_000;
+
+/**
+ * The four services' own code in one process, with nothing to install: queue on an embedded PostgreSQL (or on Redis where REDIS_URL
+ * is set), index and ledger in SQLite files, objects in directories. Opens cheap to dear and listens last; everything goes onto
+ * the closer. Errors: `data_dir_in_use`, `port_taken`, those of the pack and of the index.
+ */
+export async function startEmbedded(
+  config: EmbeddedConfig,
+  deps: EmbeddedDeps,
+): Promise<{ url: string; ready: () => Promise<void> }> {
+  const { logger, closer } = deps;
+  const registry = openRegistry('embedded');
+  const files = dataFiles(config.dataDir);
+  const dataDir = await waitForDataDir(files.root, WAIT_FOR_DATA_DIR_MS);
+  closer.push('data directory', () => dataDir.release());
+  await assertPortIsFree(config.host, config.port);
+
+  // Loading the encoder's weights and starting the database each take a second or two, on different cores.
+  const opening = openEncoder({ ...config, packPlaces: [files.packs, ...deps.packPlaces] }, { logger, registry });
+  closer.push('encoder', async () => (await opening.catch(() => null))?.encoder.close());
+  const [queuePlace, { encoder, calibration }] = await Promise.all([openQueuePlace(config, deps), opening]);
+
+  const engines = await openEngines(
+    { dataDir: files.root, queue: queuePlace, indexSpec: encoder.spec },
+    { logger, registry, closer },
+  );
+  const shared = (component: string) => ({ ...engines, registry, logger: logger.child({ component }) });
+  const services = [
+    await opened(
+      closer,
+      startEncodeWorker({ ...shared('encode-worker'), encoder, config: { maxPictureBytes: config.maxPictureBytes } }),
+    ),
+    await opened(
+      closer,
+      startIngestWorker({
+        ...shared('ingest-worker'),
+        config: { keepTombstonesMs: config.tombstoneRetentionDays * 24 * 3_600_000 },
+      }),
+    ),
+    await opened(closer, startGenerateWorker(shared('generate-worker'))),
+  ];
+  const api = await opened(
+    closer,
+    startQueryApi({
+      ...shared('query-api'),
+      calibration,
+      config: { host: config.host, port: config.port, allowedHosts: config.allowedHosts, allowDirectorySources: true },
+    }),
+  );
+  return {
+    url: api.url,
+    ready: async () => {
+      for (const service of [...services, api]) await service.ready();
+    },
+  };
+}
+
+async function opened<T extends { name: string; close(): Promise<void> }>(closer: Closer, starting: Promise<T>): Promise<T> {
+  const service = await starting;
+  closer.push(service.name, () => service.close());
+  return service;
+}
+
+async function openQueuePlace(config: EmbeddedConfig, { logger, closer }: EmbeddedDeps): Promise<QueuePlace> {
+  if (config.redisUrl) return { redisUrl: config.redisUrl, prefix: config.queuePrefix };
+  const postgres = await openEmbeddedPostgres({ dataDir: dataFiles(config.dataDir).root }, { logger });
+  closer.push('embedded PostgreSQL', () => postgres.close());
+  return { postgresUrl: postgres.url };
+}
+
+/** Said before anything else is started, not after a minute of it. */
+function assertPortIsFree(host: string, port: number): Promise<void> {
+  if (port === 0) return Promise.resolve();
+  return new Promise((resolve, reject) => {
+    const probe = createServer();
+    probe.once('error', (error: NodeJS.ErrnoException) => {
+      if (error.code === 'EADDRINUSE')
+        reject(new SightlineError('port_taken', `It is ${port} on ${host}: set PORT to another one.`));
+      else reject(new SightlineError('config_invalid', `HOST ${host} and PORT ${port} cannot be listened on: ${error.message}`));
+    });
+    probe.listen(port, host, () => probe.close(() => resolve()));
+  });
+}
