@@ -31,7 +31,8 @@ export interface IngestWorkerConfig {
 const DEFAULTS: IngestWorkerConfig = {
   concurrency: 4,
   highWaterChunks: 256,
-  sweepEveryMs: 1_000,
+  // What an ingestion waits for at its end; a look is one small query of the ledger.
+  sweepEveryMs: 250,
   sweepChunksEveryMs: 30_000,
   sweepChunksOlderThanMs: 60_000,
   keepIngestionsMs: 30 * 24 * 3_600_000,
