@@ -148,6 +148,12 @@ test('wanted variants come along, unwanted ones do not', async () => {
   ]);
 });
 
+test('a hub that does not answer is said by name', async () => {
+  const hub = await openHub();
+  const away = { ...optionsFor(hub), endpoint: 'http://127.0.0.1:1' };
+  await expect(pullPack(away).catch(codeOf)).resolves.toBe('hub_unavailable');
+});
+
 test('a repository that is not there, a name that is none, and an absurd size are refused', async () => {
   const hub = await openHub();
   await expect(pullPack(optionsFor(hub, { repo: 'org/other' })).catch(codeOf)).resolves.toBe('pack_not_found');

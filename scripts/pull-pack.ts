@@ -193,6 +193,10 @@ async function request(options: PullOptions, route: string, headers: Record<stri
   const response = await fetch(url, {
     headers: { ...headers, ...(options.token ? { authorization: `Bearer ${options.token}` } : {}) },
     signal: AbortSignal.timeout(30 * 60_000),
+  }).catch((error: unknown) => {
+    throw new SightlineError('hub_unavailable', `${url.origin}: set HF_ENDPOINT to a mirror, or copy the pack into models/.`, {
+      cause: error,
+    });
   });
   if (response.ok) return response;
   await response.body?.cancel();
@@ -201,5 +205,5 @@ async function request(options: PullOptions, route: string, headers: Record<stri
       'pack_not_found',
       `${url.href} answers ${response.status}${response.status === 404 ? '' : ' (HF_TOKEN opens private and gated repositories)'}.`,
     );
-  throw new Error(`${url.href} answers ${response.status}`);
+  throw new SightlineError('hub_unavailable', `${url.href} answers ${response.status}.`);
 }
