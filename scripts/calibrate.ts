@@ -27,6 +27,7 @@ import { calibrationSetting } from '@sightline/shared/retrieval/relevance';
 import { Closer } from '@sightline/shared/runtime/lifecycle';
 import { dataFiles } from '@sightline/shared/runtime/open-engines';
 import { fromCollection, fromLabels, readLabels } from './labelled-queries.ts';
+import { runCommand } from './run-command.ts';
 
 const USAGE = `usage: npm run calibrate [-- options]
   --set <file>    labels (JSON Lines, repeatable): {"query" | "image", "relevant": [item ids]}; without "relevant" nothing answers it
@@ -142,12 +143,6 @@ async function calibrate(closer: Closer): Promise<number> {
 
 if (import.meta.main) {
   const closer = new Closer(pino({ level: 'warn' }));
-  try {
-    process.exitCode = await calibrate(closer);
-  } catch (error) {
-    console.error(error instanceof Error ? error.message : error);
-    process.exitCode = 1;
-  } finally {
-    await closer.closeAll(10_000);
-  }
+  await runCommand(() => calibrate(closer));
+  await closer.closeAll(10_000);
 }

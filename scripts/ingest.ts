@@ -14,6 +14,7 @@ import {
 import type { Source } from '@sightline/shared/contracts/records';
 import { clientFromEnvironment, type ApiClient } from './api-client.ts';
 import { printable } from './printable.ts';
+import { runCommand } from './run-command.ts';
 
 const USAGE = 'usage: npm run ingest -- <folder | manifest.jsonl> [--strict]';
 const POLL_MS = 300;
@@ -123,11 +124,4 @@ async function main(): Promise<number> {
   }
 }
 
-if (import.meta.main) {
-  try {
-    process.exitCode = await main();
-  } catch (error) {
-    console.error(error instanceof Error ? error.message : error);
-    process.exitCode = 1;
-  }
-}
+if (import.meta.main) await runCommand(main);

@@ -7,6 +7,7 @@ import { parseArgs } from 'node:util';
 import { indexView, searchResponse, type SearchRequest } from '@sightline/shared/contracts/http';
 import { clientFromEnvironment, type ApiClient } from './api-client.ts';
 import { labelPicture, readLabels, shuffled, type LabelLine } from './labelled-queries.ts';
+import { runCommand } from './run-command.ts';
 
 const CUTS = [1, 5, 10];
 const AT_ONCE = 4;
@@ -107,11 +108,4 @@ async function main(): Promise<number> {
   return 0;
 }
 
-if (import.meta.main) {
-  try {
-    process.exitCode = await main();
-  } catch (error) {
-    console.error(error instanceof Error ? error.message : error);
-    process.exitCode = 1;
-  }
-}
+if (import.meta.main) await runCommand(main);

@@ -5,6 +5,7 @@ import { parseArgs } from 'node:util';
 import { searchResponse, type SearchRequest, type SearchResponse, type SearchResult } from '@sightline/shared/contracts/http';
 import { clientFromEnvironment } from './api-client.ts';
 import { printable } from './printable.ts';
+import { runCommand } from './run-command.ts';
 import { parseFilter } from '../services/query-api/src/page/filter-text.js';
 
 const USAGE = `usage: npm run search -- ["words"] [--image file] [options]
@@ -124,11 +125,4 @@ async function main(): Promise<number> {
   return 0;
 }
 
-if (import.meta.main) {
-  try {
-    process.exitCode = await main();
-  } catch (error) {
-    console.error(error instanceof Error ? error.message : error);
-    process.exitCode = 1;
-  }
-}
+if (import.meta.main) await runCommand(main);

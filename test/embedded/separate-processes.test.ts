@@ -12,7 +12,8 @@ import { DEFAULT_TENANT, newId } from '@sightline/shared/contracts/ids';
 import { indexView, searchResponse } from '@sightline/shared/contracts/http';
 import { Closer } from '@sightline/shared/runtime/lifecycle';
 import { openEngines } from '@sightline/shared/runtime/open-engines';
-import { freePort, openRedisServer, redisMissing } from '@sightline/shared/testing/redis-server';
+import { freePort } from '@sightline/shared/testing/free-port';
+import { openRedisServer, redisMissing } from '@sightline/shared/testing/redis-server';
 import { ApiClient } from '../../scripts/api-client.ts';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));

@@ -1,9 +1,9 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { createServer } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
+import { freePort } from '@sightline/shared/testing/free-port';
 
 const main = fileURLToPath(new URL('../../services/embedded/src/main.ts', import.meta.url));
 
@@ -14,17 +14,6 @@ export interface Stack {
   stop(): Promise<number | null>;
   /** SIGKILL to the stack's own process: what a power cut leaves of it. */
   kill(): Promise<void>;
-}
-
-/** A port that was free a moment ago. */
-export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
-  server.close();
-  await once(server, 'close');
-  if (address === null || typeof address === 'string') throw new Error('no port');
-  return address.port;
 }
 
 /** The embedded stack as a process of its own, ready to search; throws with its last output when it does not come up. */
