@@ -1,6 +1,8 @@
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import * as fc from 'fast-check';
 import type { ChunkEntry, Ledger } from '../src/ports/ledger.ts';
+import { ledgerControlContract } from './ledger-control-contract.ts';
+import { ledgerTenantContract } from './ledger-tenant-contract.ts';
 
 /** A fresh ledger with a clock that the test sets. */
 export interface OpenedLedger {
@@ -37,6 +39,9 @@ export function ledgerContract(open: () => Promise<OpenedLedger>): void {
     ledger.addChunk(ingestionId, { chunkNo, entries: [ENTRY], listed: 1, failures: [], cursor: `c${chunkNo}`, at: 10, ...more });
   const NOTHING = { indexed: 0, unchanged: 0, duplicate: 0, failures: [] };
 
+  ledgerControlContract(() => ledger);
+  ledgerTenantContract(() => ledger);
+
   test('an ingestion begins in planning, and creating it twice is creating it once', async () => {
     const made = await create('i1', 5);
     expect(made).toEqual({
@@ -46,6 +51,7 @@ export function ledgerContract(open: () => Promise<OpenedLedger>): void {
       dryRun: false,
       status: 'planning',
       reason: null,
+      hold: null,
       counts: { listed: 0, indexed: 0, unchanged: 0, duplicate: 0, failed: 0 },
       planned: false,
       cursor: null,
@@ -65,7 +71,7 @@ export function ledgerContract(open: () => Promise<OpenedLedger>): void {
     expect(await ledger.listIngestions(null, { limit: 9 })).toHaveLength(1);
   });
 
-  test('ingestions are listed newest first, by status', async () => {
+  test('ingestions are listed newest or oldest first, by status', async () => {
     await create('i1', 1);
     await create('i2', 2);
     await create('i3', 3);
@@ -74,6 +80,10 @@ export function ledgerContract(open: () => Promise<OpenedLedger>): void {
       (await ledger.listIngestions('t', options)).map(({ ingestionId }) => ingestionId);
     expect(await ids({ limit: 2 })).toEqual(['i3', 'i2']);
     expect(await ids({ limit: 9, statuses: ['planning'] })).toEqual(['i3', 'i1']);
+    expect(await ids({ limit: 2, oldestFirst: true })).toEqual(['i1', 'i2']);
+    expect(await ids({ limit: 9, statuses: ['planning', 'running'], oldestFirst: true })).toEqual(['i1', 'i2', 'i3']);
+    const ofAll = await ledger.listIngestions(null, { limit: 1, statuses: ['planning'], oldestFirst: true });
+    expect(ofAll.map(({ ingestionId }) => ingestionId)).toEqual(['i1']);
     expect(await ids({ limit: 9, statuses: [] })).toEqual([]);
   });
 
@@ -151,7 +161,7 @@ export function ledgerContract(open: () => Promise<OpenedLedger>): void {
       duplicate: 3,
       failed: 1,
     });
-    expect(await ledger.countOutstandingChunks('i1')).toBe(0);
+    expect(await ledger.countOutstandingChunks({ ingestionId: 'i1' })).toBe(0);
   });
 
   test('takings of a chunk are counted for as long as nobody gives it back, by whichever process', async () => {
@@ -180,6 +190,8 @@ export function ledgerContract(open: () => Promise<OpenedLedger>): void {
     expect(await ledger.addSuspect('i1', 0, 'a')).toBe(true);
     expect(await ledger.addSuspect('i1', 0, 'b')).toBe(true);
     await ledger.clearSuspect('i1', 0, 'b');
+    // Who asks again, because an answer was lost, lives.
+    expect(await ledger.addSuspect('i1', 0, 'a')).toBe(true);
     const other = await opened.openAgain();
     try {
       expect(await other.addSuspect('i1', 0, 'a')).toBe(false);
@@ -218,7 +230,14 @@ export function ledgerContract(open: () => Promise<OpenedLedger>): void {
     expect(await of({ limit: 9 })).toEqual(['i2-0', 'i1-0', 'i1-1']);
     expect(await of({ limit: 1 })).toEqual(['i2-0']);
     expect(await of({ ingestionId: 'i1', limit: 9 })).toEqual(['i1-0', 'i1-1']);
-    expect([await ledger.countOutstandingChunks(), await ledger.countOutstandingChunks('i1')]).toEqual([3, 2]);
+    await create('i3', 1, 'u');
+    await addChunk('i3', 0, { at: 50 });
+    expect([await ledger.countOutstandingChunks(), await ledger.countOutstandingChunks({ ingestionId: 'i1' })]).toEqual([4, 2]);
+    expect(await ledger.countOutstandingChunks({ ingestionId: 'none' })).toBe(0);
+    const ofTenants = await Promise.all(['t', 'u', 'v'].map((tenant) => ledger.countOutstandingChunks({ tenant })));
+    expect(ofTenants).toEqual([3, 1, 0]);
+    await ledger.completeChunk('i1', 0, NOTHING, 60);
+    expect(await ledger.countOutstandingChunks({ tenant: 't' })).toBe(2);
   });
 
   test('planning ends once', async () => {
@@ -241,7 +260,8 @@ export function ledgerContract(open: () => Promise<OpenedLedger>): void {
     ]);
     const rest = await ledger.failures('i1', { limit: 2, cursor: first.nextCursor ?? '' });
     expect(rest).toEqual({ failures: [expect.objectContaining({ key: 'c' })], nextCursor: null });
-    await expect(ledger.failures('i1', { limit: 2, cursor: 'nonsense' })).rejects.toMatchObject({ code: 'request_invalid' });
+    for (const cursor of ['nonsense', '', '-1', '1e1', ' 1', '1.0', '9'.repeat(16)])
+      await expect(ledger.failures('i1', { limit: 2, cursor })).rejects.toMatchObject({ code: 'request_invalid' });
     await expect(ledger.failures('none', { limit: 2 })).rejects.toMatchObject({ code: 'ingestion_not_found' });
     const all = [];
     for await (const failed of ledger.failedObjects('i1')) all.push(failed);
@@ -250,6 +270,24 @@ export function ledgerContract(open: () => Promise<OpenedLedger>): void {
       { key: 'b', eTag: null, code: 'picture_empty' },
       { key: 'c', eTag: 'e-c', code: 'picture_corrupt' },
     ]);
+  });
+
+  test('more failures than a page of a store holds come all, once and in order', async () => {
+    await create('i1');
+    const keys = Array.from({ length: 1_201 }, (_, n) => `picture-${n}`);
+    await addChunk('i1', 0, { failures: keys.map((key) => ({ key, code: 'picture_corrupt', reason: 'r' })) });
+    const all: string[] = [];
+    for await (const { key } of ledger.failedObjects('i1')) all.push(key);
+    expect(all).toEqual(keys);
+    expect((await ledger.failures('i1', { limit: 2_000 })).failures.map(({ key }) => key)).toEqual(keys);
+    const paged: string[] = [];
+    for (let cursor: string | undefined; ;) {
+      const page = await ledger.failures('i1', { limit: 700, cursor });
+      paged.push(...page.failures.map(({ key }) => key));
+      if (page.nextCursor === null) break;
+      cursor = page.nextCursor;
+    }
+    expect(paged).toEqual(keys);
   });
 
   test('a key is leased to one holder at a time, until released or expired', async () => {

@@ -9,8 +9,9 @@ import { freePort } from './free-port.ts';
 
 export interface RedisServer {
   url: string;
-  /** Null for a server that is not ours. */
+  /** SIGTERM, SIGKILL, and the same server with its data again. Null for a server that is not ours. */
   stop: (() => Promise<void>) | null;
+  kill: (() => Promise<void>) | null;
   start: (() => Promise<void>) | null;
   close(): Promise<void>;
 }
@@ -21,10 +22,19 @@ export const redisMissing: string | null =
     ? null
     : 'no redis-server on the PATH and no REDIS_URL';
 
-/** A Redis of the test's own on a free port; where there is no binary, the one that REDIS_URL names. */
-export async function openRedisServer(): Promise<RedisServer> {
-  if (spawnSync('redis-server', ['--version']).status !== 0)
-    return { url: process.env['REDIS_URL'] ?? '', stop: null, start: null, close: async () => undefined };
+/** Whether a test can have a Redis that it starts with settings of its own, stops and kills. */
+export const ownRedisMissing: string | null =
+  spawnSync('redis-server', ['--version']).status === 0 ? null : 'no redis-server on the PATH';
+
+/**
+ * A Redis of the test's own on a free port, with further `settings` of its command line; where there is no binary, the one that
+ * REDIS_URL names.
+ */
+export async function openRedisServer(
+  options: { appendFsync?: 'always' | 'everysec'; settings?: string[] } = {},
+): Promise<RedisServer> {
+  if (ownRedisMissing)
+    return { url: process.env['REDIS_URL'] ?? '', stop: null, kill: null, start: null, close: async () => undefined };
   const port = await freePort();
   const dir = mkdtempSync(join(tmpdir(), 'sightline-redis-'));
   const url = `redis://127.0.0.1:${port}`;
@@ -32,7 +42,11 @@ export async function openRedisServer(): Promise<RedisServer> {
   const start = async () => {
     child = spawn(
       'redis-server',
-      ['--port', String(port), '--bind', '127.0.0.1', '--dir', dir, '--save', '', '--appendonly', 'yes'],
+      [
+        `--port ${port} --bind 127.0.0.1 --appendonly yes --appendfsync ${options.appendFsync ?? 'everysec'}`.split(' '),
+        ['--dir', dir, '--save', ''],
+        options.settings ?? [],
+      ].flat(),
       { stdio: 'ignore' },
     );
     const client = new Redis(url, { lazyConnect: true, retryStrategy: () => 50, maxRetriesPerRequest: null });
@@ -40,21 +54,22 @@ export async function openRedisServer(): Promise<RedisServer> {
     await client.ping();
     client.disconnect();
   };
-  const stop = async () => {
+  const end = async (signal: 'SIGTERM' | 'SIGKILL') => {
     const running = child;
     child = null;
     if (!running || running.exitCode !== null) return;
     const exited = new Promise((resolve) => running.once('exit', resolve));
-    running.kill('SIGTERM');
+    running.kill(signal);
     await Promise.race([exited, sleep(5_000, undefined, { ref: false }).then(() => running.kill('SIGKILL'))]);
   };
   await start();
   return {
     url,
     start,
-    stop,
+    stop: () => end('SIGTERM'),
+    kill: () => end('SIGKILL'),
     close: async () => {
-      await stop();
+      await end('SIGTERM');
       rmSync(dir, { recursive: true, force: true });
     },
   };

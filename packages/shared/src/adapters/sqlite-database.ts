@@ -119,6 +119,9 @@ const MAY_PASS: Record<number, string> = {
   13: 'The disk is full.',
   14: 'The file cannot be opened: check that its folder exists and may be written.',
 };
+const SQLITE_FULL = 13;
+/** Stores whose callers want to know that there is no room, and wait for it longer than for an answer. */
+const FULL: Partial<Record<ErrorCode, ErrorCode>> = { ledger_unavailable: 'ledger_full' };
 const DAMAGED: ReadonlySet<number> = new Set([11, 26]);
 
 function primaryCode(error: unknown): number | null {
@@ -126,9 +129,13 @@ function primaryCode(error: unknown): number | null {
   return error.errcode & 0xff;
 }
 
-/** Any value thrown by a store: SQLite's busy, full and I/O errors become `unavailable`, a broken file `store_damaged`. */
+/**
+ * Any value thrown by a store: SQLite's busy, full and I/O errors become `unavailable` (a full disk under the ledger
+ * `ledger_full`), a broken file `store_damaged`.
+ */
 export function toStoreError(thrown: unknown, unavailable: ErrorCode): SightlineError {
   const code = primaryCode(thrown);
+  if (code === SQLITE_FULL && FULL[unavailable]) return new SightlineError(FULL[unavailable], MAY_PASS[code], { cause: thrown });
   if (code !== null && MAY_PASS[code]) return new SightlineError(unavailable, MAY_PASS[code], { cause: thrown });
   if (code !== null && DAMAGED.has(code)) {
     return new SightlineError('store_damaged', 'Restore it from a backup, or move it away and ingest again.', { cause: thrown });

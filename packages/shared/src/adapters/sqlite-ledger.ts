@@ -18,13 +18,14 @@ export interface SqliteLedgerOptions {
 export class SqliteLedger implements Ledger {
   readonly #thread: SqliteThread<LedgerMethods>;
   readonly #now: () => number;
+  readonly #self = randomUUID();
 
   private constructor(thread: SqliteThread<LedgerMethods>, now: () => number) {
     this.#thread = thread;
     this.#now = now;
   }
 
-  /** Errors: `store_format_unsupported`, `store_damaged`, `ledger_unavailable`. */
+  /** Errors: `store_format_unsupported`, `store_damaged`, `ledger_unavailable`, `ledger_full`. */
   static async open({ file, readOnly = false, now = Date.now, busyTimeoutMs }: SqliteLedgerOptions): Promise<SqliteLedger> {
     const module = new URL('./sqlite-ledger-store.ts', import.meta.url);
     const options: LedgerStoreOptions = { file, readOnly, busyTimeoutMs };
@@ -39,19 +40,26 @@ export class SqliteLedger implements Ledger {
   listIngestions: Ledger['listIngestions'] = (tenant, options) => this.#thread.call('listIngestions', tenant, options);
   latestIngestions: Ledger['latestIngestions'] = (tenant) => this.#thread.call('latestIngestions', tenant);
   setStatus: Ledger['setStatus'] = (id, from, to, options) => this.#thread.call('setStatus', id, from, to, options);
+  setHold: Ledger['setHold'] = (id, hold, options) => this.#thread.call('setHold', id, hold, options);
+  reopen: Ledger['reopen'] = (id, cursor) => this.#thread.call('reopen', id, cursor);
   addChunk: Ledger['addChunk'] = (id, chunk) => this.#thread.call('addChunk', id, chunk);
   finishPlanning: Ledger['finishPlanning'] = (id) => this.#thread.call('finishPlanning', id);
   takeChunk: Ledger['takeChunk'] = (id, chunkNo) => this.#thread.call('takeChunk', id, chunkNo);
   giveBackChunk: Ledger['giveBackChunk'] = (id, chunkNo) => this.#thread.call('giveBackChunk', id, chunkNo);
-  addSuspect: Ledger['addSuspect'] = (id, chunkNo, key) => this.#thread.call('addSuspect', id, chunkNo, key);
+  addSuspect: Ledger['addSuspect'] = (id, chunkNo, key) => this.#thread.call('addSuspect', id, chunkNo, key, this.#self);
   clearSuspect: Ledger['clearSuspect'] = (id, chunkNo, key) => this.#thread.call('clearSuspect', id, chunkNo, key);
   completeChunk: Ledger['completeChunk'] = (id, no, outcome, at) => this.#thread.call('completeChunk', id, no, outcome, at);
   outstandingChunks: Ledger['outstandingChunks'] = (options) => this.#thread.call('outstandingChunks', options);
-  countOutstandingChunks: Ledger['countOutstandingChunks'] = (id) => this.#thread.call('countOutstandingChunks', id);
+  countOutstandingChunks: Ledger['countOutstandingChunks'] = (of) => this.#thread.call('countOutstandingChunks', of);
   failures: Ledger['failures'] = (id, options) => this.#thread.call('failures', id, options);
   releaseKeys: Ledger['releaseKeys'] = (token) => this.#thread.call('releaseKeys', token);
   getSetting: Ledger['getSetting'] = (name) => this.#thread.call('getSetting', name);
   putSetting: Ledger['putSetting'] = (name, value) => this.#thread.call('putSetting', name, value);
+  addApiKey: Ledger['addApiKey'] = (key) => this.#thread.call('addApiKey', key);
+  findApiKey: Ledger['findApiKey'] = (secretHash) => this.#thread.call('findApiKey', secretHash);
+  listApiKeys: Ledger['listApiKeys'] = (tenant) => this.#thread.call('listApiKeys', tenant);
+  updateApiKey: Ledger['updateApiKey'] = (keyId, change) => this.#thread.call('updateApiKey', keyId, change);
+  deleteTenant: Ledger['deleteTenant'] = (tenant) => this.#thread.call('deleteTenant', tenant);
   prune: Ledger['prune'] = (before) => this.#thread.call('prune', before);
 
   async *failedObjects(ingestionId: string): ReturnType<Ledger['failedObjects']> {

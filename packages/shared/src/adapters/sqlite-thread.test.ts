@@ -64,9 +64,9 @@ test('a file that another process holds is unavailable once the wait is over', a
   expect(await thread.call('add', 1)).toBe(1);
 });
 
-test('a full disk is unavailable and the store goes on', async () => {
+test('a full disk is told apart and the store goes on', async () => {
   const thread = await open();
-  await expect(thread.call('fill')).rejects.toMatchObject({ code: 'ledger_unavailable', detail: 'The disk is full.' });
+  await expect(thread.call('fill')).rejects.toMatchObject({ code: 'ledger_full', detail: 'The disk is full.' });
   expect(await thread.call('add', 1)).toBe(1);
 });
 

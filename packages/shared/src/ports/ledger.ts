@@ -3,6 +3,8 @@ import type { ErrorCode } from '../runtime/errors.ts';
 
 export type IngestionStatus = 'planning' | 'running' | 'paused' | 'completed' | 'failed' | 'cancelled';
 
+export type Hold = 'user' | 'failures';
+
 export interface Counts {
   listed: number;
   indexed: number;
@@ -20,6 +22,11 @@ export interface Ingestion {
   status: IngestionStatus;
   /** Why it is paused or failed. */
   reason: string | null;
+  /**
+   * Who stopped it: `user` by request, `failures` because nearly everything failed. Its chunks are not worked and nothing starts
+   * it again but a request to resume. Null while it goes, also when it is `paused` by what may pass.
+   */
+  hold: Hold | null;
   counts: Counts;
   /** True once every object is in a chunk; the planner's cursor is then of no use. */
   planned: boolean;
@@ -71,9 +78,26 @@ export interface KeyLease {
   busy: string[];
 }
 
+export type Scope = 'read' | 'ingest' | 'ask' | 'admin';
+
+/** An API key. The secret itself is nowhere: what is kept is its hash. Times in Unix milliseconds. */
+export interface ApiKey {
+  keyId: string;
+  tenant: string;
+  name: string;
+  /** SHA-256 of the secret, in hexadecimal: secrets are random, 256 bits, so that no slow hash is needed. */
+  secretHash: string;
+  scopes: Scope[];
+  createdAt: number;
+  expiresAt: number | null;
+  revokedAt: number | null;
+  lastUsedAt: number | null;
+}
+
 /**
  * What happened and what is owed: ingestions, chunks, failures, leases, settings. What an object's state is stands in the
- * index. Every method is one atomic step and durable when it returns. Errors: `ingestion_not_found`, `ledger_unavailable`.
+ * index. Every method is one atomic step and durable when it returns. Errors: `ingestion_not_found`, `ledger_unavailable`,
+ * `ledger_full`.
  */
 export interface Ledger {
   createIngestion(ingestion: {
@@ -84,20 +108,37 @@ export interface Ledger {
     createdAt: number;
   }): Promise<Ingestion>;
   getIngestion(tenant: string, ingestionId: string): Promise<Ingestion | null>;
-  /** Newest first; of all tenants when `tenant` is null, for the sweep. */
-  listIngestions(tenant: string | null, options: { statuses?: IngestionStatus[]; limit: number }): Promise<Ingestion[]>;
+  /** Newest first, or oldest first; of all tenants when `tenant` is null, for the sweep. */
+  listIngestions(
+    tenant: string | null,
+    options: { statuses?: IngestionStatus[]; limit: number; oldestFirst?: boolean },
+  ): Promise<Ingestion[]>;
   /**
    * The newest ingestion of each source, oldest first: what the index should hold. Sources are told apart by `sourceKey`; dry
    * runs do not count.
    */
   latestIngestions(tenant: string | null): Promise<Ingestion[]>;
-  /** Moves to `to` only from one of `from`; answers whether it did. Sets finishedAt on terminal statuses. */
+  /**
+   * Moves to `to` only from one of `from`; answers whether it did. Sets finishedAt on terminal statuses and ends a hold there;
+   * to any other status one that is held does not move. `cancelled` also drops the chunks that are owed, and those still added.
+   */
   setStatus(
     ingestionId: string,
     from: IngestionStatus[],
     to: IngestionStatus,
     options: { reason?: string; at: number },
   ): Promise<boolean>;
+  /**
+   * Stops an ingestion (`planning`, `running` or `paused` become `paused`) or, with null, lets it go again (`planning`, or
+   * `running` when it is planned), also from a pause without a hold. Answers whether it changed anything: an ingestion that is
+   * held stays as it is.
+   */
+  setHold(ingestionId: string, hold: Hold | null, options: { reason?: string; at: number }): Promise<boolean>;
+  /**
+   * Makes an ended ingestion with failures `planning` again, from a cursor that says so, so that they are tried again; what was
+   * counted stays. Answers how many failures there are; 0 changes nothing.
+   */
+  reopen(ingestionId: string, cursor: string, at: number): Promise<number>;
   /**
    * Adds the next chunk, its listed count, the failures that planning itself found (counted as listed and failed) and the
    * planner's new cursor in one step. A chunkNo that exists already changes nothing.
@@ -109,6 +150,11 @@ export interface Ledger {
       entries: ChunkEntry[];
       listed: number;
       failures: ChunkOutcome['failures'];
+      /**
+       * Keys of failures that are tried again with this chunk: they are failures no more, and are not listed a second time. One
+       * that fails again has its old place in `failures` and its attempts, so that who pages through them comes to an end.
+       */
+      retried?: string[];
       cursor: string;
       at: number;
     },
@@ -124,7 +170,8 @@ export interface Ledger {
   giveBackChunk(ingestionId: string, chunkNo: number): Promise<void>;
   /**
    * Writes down what is about to be tried and may kill its worker. False when it stands there already: whoever tried it before
-   * did not live to clear it. Under the key's lease, so that it is tried by one at a time. A complete chunk has no suspects.
+   * did not live to clear it. True when it was this very Ledger object that wrote it: who asks again lives. Under the key's
+   * lease, so that it is tried by one at a time. A complete chunk has no suspects.
    */
   addSuspect(ingestionId: string, chunkNo: number, key: string): Promise<boolean>;
   /** It was tried and its worker lives. */
@@ -136,7 +183,7 @@ export interface Ledger {
     ingestionId?: string;
     limit: number;
   }): Promise<{ tenant: string; ingestionId: string; chunkNo: number; addedAt: number }[]>;
-  countOutstandingChunks(ingestionId?: string): Promise<number>;
+  countOutstandingChunks(of?: { ingestionId: string } | { tenant: string }): Promise<number>;
   failures(
     ingestionId: string,
     options: { cursor?: string; limit: number },
@@ -150,6 +197,19 @@ export interface Ledger {
   releaseKeys(token: string): Promise<void>;
   getSetting(name: string): Promise<string | null>;
   putSetting(name: string, value: string): Promise<void>;
+  /** Writes down a new key. Errors: `api_key_exists`. */
+  addApiKey(key: ApiKey): Promise<void>;
+  /** By the hash of its secret, whether revoked or expired or not. */
+  findApiKey(secretHash: string): Promise<ApiKey | null>;
+  /** Of all tenants when `tenant` is null; newest first. */
+  listApiKeys(tenant: string | null): Promise<ApiKey[]>;
+  /** Changes what is given; answers the key as it is then, or null when there is none of that id. */
+  updateApiKey(keyId: string, change: { revokedAt?: number; expiresAt?: number; lastUsedAt?: number }): Promise<ApiKey | null>;
+  /**
+   * Drops everything of a tenant: ingestions with their chunks and failures, and API keys. Answers how many of each. May take
+   * more than one step: one that was broken off is finished by asking again.
+   */
+  deleteTenant(tenant: string): Promise<{ ingestions: number; failures: number; apiKeys: number }>;
   /** Drops finished ingestions and their failures from before `before`; the newest of each source that is no dry run stays. */
   prune(before: number): Promise<number>;
   close(): Promise<void>;

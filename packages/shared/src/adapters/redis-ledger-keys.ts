@@ -1,0 +1,56 @@
+import { SightlineError } from '../runtime/errors.ts';
+
+/**
+ * The names of a ledger's keys: see RedisLedger for what is in them. Of each group all names bear one hash tag, so that a step
+ * within a group is one script on one slot of a Redis Cluster.
+ */
+export interface LedgerKeys {
+  /** Every key that a script on this ingestion touches, in the order in which the scripts' prelude names them. */
+  ingestion(ingestionId: string): string[];
+  record(ingestionId: string): string;
+  owedOf(ingestionId: string): string;
+  byStatus: string;
+  byTenant: string;
+  ended: string;
+  latest: string;
+  owed: string;
+  owedByTenant: string;
+  leases: { holders: string; expiries: string; held: string; version: string };
+  /** Records, then times of expiry, revocation and last use, then ids by secret. */
+  apiKeys: string[];
+  settings: string;
+  format: string;
+}
+
+/** Error: `config_invalid`. */
+export function ledgerKeys(prefix: string): LedgerKeys {
+  if (prefix === '' || /[{}]/.test(prefix)) {
+    throw new SightlineError('config_invalid', "The ledger's prefix is some text without braces.");
+  }
+  const flow = (name: string): string => `{${prefix}:flow}:${name}`;
+  const lease = (name: string): string => `{${prefix}:lease}:${name}`;
+  const access = (name: string): string => `{${prefix}:access}:${name}`;
+  const shared = {
+    byStatus: flow('by-status'),
+    byTenant: flow('by-tenant'),
+    ended: flow('ended'),
+    latest: flow('latest'),
+    owed: flow('owed'),
+    owedByTenant: flow('owed-by-tenant'),
+  };
+  const of = (ingestionId: string, noun: string): string => flow(`ingestion:${ingestionId}:${noun}`);
+  return {
+    ...shared,
+    ingestion: (id) => [
+      of(id, 'record'),
+      ...Object.values(shared),
+      ...['chunks', 'taken', 'suspects', 'owed', 'failures', 'failures-order', 'failures-retried'].map((noun) => of(id, noun)),
+    ],
+    record: (id) => of(id, 'record'),
+    owedOf: (id) => of(id, 'owed'),
+    leases: { holders: lease('holders'), expiries: lease('expiries'), held: lease('held'), version: lease('version') },
+    apiKeys: ['api-keys', 'api-keys-expire', 'api-keys-revoked', 'api-keys-used', 'api-keys-by-secret'].map(access),
+    settings: access('settings'),
+    format: access('format'),
+  };
+}

@@ -1,0 +1,125 @@
+import type { Logger } from 'pino';
+import type { Ledger } from '../ports/ledger.ts';
+import { redisApiKeys } from './redis-ledger-api-keys.ts';
+import { redisChunks } from './redis-ledger-chunks.ts';
+import { openLedgerClient, type LedgerClient } from './redis-ledger-client.ts';
+import { redisFailures } from './redis-ledger-failures.ts';
+import { openLedgerFormat, warnOfRedisSettings } from './redis-ledger-format.ts';
+import { redisIngestions } from './redis-ledger-ingestions.ts';
+import { ledgerKeys, type LedgerKeys } from './redis-ledger-keys.ts';
+import { redisLeases } from './redis-ledger-leases.ts';
+import { asText } from './redis-ledger-reply.ts';
+
+export interface RedisLedgerOptions {
+  /** `redis://`, `rediss://`, or for Redis Cluster `redis+cluster://` with any of its nodes, comma-separated. */
+  url: string;
+  /** Before all keys; without braces. */
+  prefix: string;
+  /** Hears of settings under which Redis may lose the ledger, and of connections that fail. */
+  logger?: Pick<Logger, 'warn' | 'debug'>;
+  /** How long any call may take until it is `ledger_unavailable`. */
+  commandTimeoutMs?: number;
+  /** Unix milliseconds, for leases and versions. For tests: by default Redis' own clock counts, one for all its clients. */
+  now?: () => number;
+}
+
+/**
+ * Ledger on Redis 7 or newer, shared by any number of processes. Each method is one Lua script, but for those that go over many
+ * ingestions: listings, `prune` and `deleteTenant`, which take one ingestion at a time and are finished by repeating them.
+ *
+ * Keys lie under three hash tags, and no script spans two, so that each runs on one slot of a Redis Cluster:
+ *
+ * - `{prefix:flow}` for ingestions and all that counts them. An ingestion is `record` (hash), `chunks` (hash of number to
+ *   deflated JSON), `taken` and `suspects` (hashes by chunk), `owed` (sorted by addedAt), `failures` (hash of number to
+ *   msgpack), `failures-order` and `failures-retried` (keys sorted by number). Over all ingestions: `by-status` and `by-tenant`
+ *   (members in the order of a listing), `ended` (by finishedAt), `latest` (hash by tenant and source), `owed`, `owed-by-tenant`.
+ *   They share a slot because a chunk, the ingestion's counts and the backlog's must change in one step; `bench/ledger.ts`
+ *   measures how many such steps one Redis does, each for a chunk.
+ * - `{prefix:lease}` for key leases and the version counter, which take most of the calls.
+ * - `{prefix:access}` for API keys, settings and the format's number.
+ *
+ * A call that fails may have been done, when only its answer was lost. All are safe to repeat: what was done is not done twice,
+ * but for `takeChunk`, whose attempts then count one too many, and the answer of one that says whether it did something is then
+ * that of a second call. `addSuspect` tells a repetition by the same RedisLedger from a second worker: who asks again lives. Durable as Redis is: with `appendonly yes` and `appendfsync always`, when a call returns. At maxmemory
+ * new work is refused with `ledger_full`, while what is owed is still taken, completed and dropped, which makes room.
+ */
+export class RedisLedger implements Ledger {
+  readonly #client: LedgerClient;
+  readonly #ingestions: ReturnType<typeof redisIngestions>;
+  readonly #chunks: ReturnType<typeof redisChunks>;
+  readonly #failures: ReturnType<typeof redisFailures>;
+  readonly #leases: ReturnType<typeof redisLeases>;
+  readonly #apiKeys: ReturnType<typeof redisApiKeys>;
+  readonly #settingsKey: string;
+
+  private constructor(client: LedgerClient, keys: LedgerKeys, now: (() => number) | undefined) {
+    this.#client = client;
+    this.#ingestions = redisIngestions(client, keys);
+    this.#chunks = redisChunks(client, keys);
+    this.#failures = redisFailures(client, keys);
+    this.#leases = redisLeases(client, keys, now);
+    this.#apiKeys = redisApiKeys(client, keys);
+    this.#settingsKey = keys.settings;
+  }
+
+  /** Errors: `config_invalid`, `store_format_unsupported`, `ledger_unavailable`, `ledger_full`. */
+  static async open(
+    { url, prefix, logger, commandTimeoutMs = 5_000, now }: RedisLedgerOptions,
+    { openClient = openLedgerClient }: { openClient?: typeof openLedgerClient } = {},
+  ): Promise<RedisLedger> {
+    const keys = ledgerKeys(prefix);
+    const onError = (error: Error): void => logger?.debug({ err: error }, "the ledger's Redis connection failed");
+    const client = await openClient({ url, commandTimeoutMs }, onError);
+    try {
+      await openLedgerFormat(client, keys);
+      if (logger) await warnOfRedisSettings(client, logger);
+    } catch (error) {
+      await client.close();
+      throw error;
+    }
+    return new RedisLedger(client, keys, now);
+  }
+
+  createIngestion: Ledger['createIngestion'] = (ingestion) => this.#ingestions.createIngestion(ingestion);
+  getIngestion: Ledger['getIngestion'] = (tenant, id) => this.#ingestions.getIngestion(tenant, id);
+  listIngestions: Ledger['listIngestions'] = (tenant, options) => this.#ingestions.listIngestions(tenant, options);
+  latestIngestions: Ledger['latestIngestions'] = (tenant) => this.#ingestions.latestIngestions(tenant);
+  setStatus: Ledger['setStatus'] = (id, from, to, options) => this.#ingestions.setStatus(id, from, to, options);
+  setHold: Ledger['setHold'] = (id, hold, options) => this.#ingestions.setHold(id, hold, options);
+  reopen: Ledger['reopen'] = (id, cursor) => this.#ingestions.reopen(id, cursor);
+  addChunk: Ledger['addChunk'] = (id, chunk) => this.#chunks.addChunk(id, chunk);
+  finishPlanning: Ledger['finishPlanning'] = (id) => this.#ingestions.finishPlanning(id);
+  takeChunk: Ledger['takeChunk'] = (id, chunkNo) => this.#chunks.takeChunk(id, chunkNo);
+  giveBackChunk: Ledger['giveBackChunk'] = (id, chunkNo) => this.#chunks.giveBackChunk(id, chunkNo);
+  addSuspect: Ledger['addSuspect'] = (id, chunkNo, key) => this.#chunks.addSuspect(id, chunkNo, key);
+  clearSuspect: Ledger['clearSuspect'] = (id, chunkNo, key) => this.#chunks.clearSuspect(id, chunkNo, key);
+  completeChunk: Ledger['completeChunk'] = (id, no, outcome, at) => this.#chunks.completeChunk(id, no, outcome, at);
+  outstandingChunks: Ledger['outstandingChunks'] = (options) => this.#chunks.outstandingChunks(options);
+  countOutstandingChunks: Ledger['countOutstandingChunks'] = (of) => this.#chunks.countOutstandingChunks(of);
+  failures: Ledger['failures'] = (id, options) => this.#failures.failures(id, options);
+  failedObjects: Ledger['failedObjects'] = (id) => this.#failures.failedObjects(id);
+  leaseKeys: Ledger['leaseKeys'] = (keys, options) => this.#leases.leaseKeys(keys, options);
+  renewKeys: Ledger['renewKeys'] = (token, options) => this.#leases.renewKeys(token, options);
+  releaseKeys: Ledger['releaseKeys'] = (token) => this.#leases.releaseKeys(token);
+  addApiKey: Ledger['addApiKey'] = (key) => this.#apiKeys.addApiKey(key);
+  findApiKey: Ledger['findApiKey'] = (secretHash) => this.#apiKeys.findApiKey(secretHash);
+  listApiKeys: Ledger['listApiKeys'] = (tenant) => this.#apiKeys.listApiKeys(tenant);
+  updateApiKey: Ledger['updateApiKey'] = (keyId, change) => this.#apiKeys.updateApiKey(keyId, change);
+  prune: Ledger['prune'] = (before) => this.#ingestions.prune(before);
+  close: Ledger['close'] = () => this.#client.close();
+
+  async getSetting(name: string): Promise<string | null> {
+    const value = await this.#client.call('hget', this.#settingsKey, name);
+    return value === null ? null : asText(value);
+  }
+
+  async putSetting(name: string, value: string): Promise<void> {
+    await this.#client.call('hset', this.#settingsKey, name, value);
+  }
+
+  async deleteTenant(tenant: string): Promise<{ ingestions: number; failures: number; apiKeys: number }> {
+    // First what lets its requests in.
+    const apiKeys = await this.#apiKeys.dropApiKeysOf(tenant);
+    return { ...(await this.#ingestions.dropIngestionsOf(tenant)), apiKeys };
+  }
+}
