@@ -10,6 +10,14 @@ export interface OpenedStore {
 }
 
 const LIMITS = { maxBytes: 1_000 };
+const TEXT = { contentType: 'text/plain' };
+
+async function* partsOf(...parts: (string | Error)[]): AsyncGenerator<Uint8Array> {
+  for (const part of parts) {
+    if (part instanceof Error) throw part;
+    yield Buffer.from(part);
+  }
+}
 
 /** What every ObjectStore does; each adapter's test runs it and adds its own. */
 export function objectStoreContract(open: () => Promise<OpenedStore>): void {
@@ -97,18 +105,95 @@ export function objectStoreContract(open: () => Promise<OpenedStore>): void {
     expect(Buffer.concat(parts).equals(content.subarray(123_457))).toBe(true);
   });
 
+  test('a stream of nothing, and one that begins at the end', async () => {
+    await put('empty', '');
+    await put('short', 'abc');
+    for (const [key, start] of [
+      ['empty', 0],
+      ['short', 3],
+    ] as const) {
+      const { body } = await store.stream({ bucket, key }, { start });
+      for await (const part of body) expect(part).toHaveLength(0);
+    }
+  });
+
+  test('what is put as a stream is there when all of it is, in place of what was', async () => {
+    const ref = { bucket, key: 'folder/streamed' };
+    await store.putStream(ref, partsOf('one ', '', 'two ', 'three'), TEXT);
+    expect((await store.get(ref, LIMITS)).bytes.toString()).toBe('one two three');
+    await store.putStream(ref, partsOf('other'), TEXT);
+    expect((await store.get(ref, LIMITS)).bytes.toString()).toBe('other');
+    await store.putStream(ref, partsOf(), TEXT);
+    expect(await list()).toMatchObject([{ key: 'folder/streamed', sizeBytes: 0 }]);
+  });
+
+  test('a stream of many parts is put whole', async () => {
+    const part = Buffer.alloc(1_000_003, 'abcdefghij');
+    const body = (async function* () {
+      for (let count = 0; count < 35; count++) yield part;
+    })();
+    await store.putStream({ bucket, key: 'large' }, body, TEXT);
+    const { bytes } = await store.get({ bucket, key: 'large' }, { maxBytes: 40_000_000 });
+    expect(bytes.equals(Buffer.concat(Array.from({ length: 35 }, () => part)))).toBe(true);
+  });
+
+  test('a stream that fails or is aborted writes nothing, and its own error comes out', async () => {
+    const ref = { bucket, key: 'a' };
+    const failing = store.putStream(ref, partsOf('x', new Error('the source broke')), TEXT);
+    await expect(failing).rejects.toMatchObject({ message: 'the source broke' });
+    const controller = new AbortController();
+    const hanging = (async function* () {
+      yield Buffer.from('x');
+      controller.abort();
+      await new Promise(() => undefined);
+    })();
+    const aborted = store.putStream(ref, hanging, { ...TEXT, signal: controller.signal });
+    await expect(aborted).rejects.toMatchObject({ name: 'AbortError' });
+    expect(await list()).toEqual([]);
+    await put('a', 'old');
+    const again = store.putStream(ref, partsOf('new', new Error('the source broke')), TEXT);
+    await expect(again).rejects.toMatchObject({ message: 'the source broke' });
+    expect((await store.get(ref, LIMITS)).bytes.toString()).toBe('old');
+  });
+
+  test('an aborted signal ends get and stream with its reason', async () => {
+    await put('a', 'x');
+    const signal = AbortSignal.abort();
+    await expect(store.get({ bucket, key: 'a' }, { ...LIMITS, signal })).rejects.toMatchObject({ name: 'AbortError' });
+    const streaming = (async () => {
+      const { body } = await store.stream({ bucket, key: 'a' }, { signal });
+      for await (const part of body) expect(part).toBeUndefined();
+    })();
+    await expect(streaming).rejects.toMatchObject({ name: 'AbortError' });
+  });
+
+  test('many heads and gets at once', async () => {
+    const wanted = Array.from({ length: 60 }, (_, index) => `folder-${index % 7}/${index}`);
+    await Promise.all(wanted.map((key) => put(key, key)));
+    const got = await Promise.all(wanted.map((key) => store.get({ bucket, key }, LIMITS)));
+    expect(got.map(({ bytes }) => bytes.toString())).toEqual(wanted);
+    expect(await Promise.all(wanted.map((key) => store.head({ bucket, key })))).toEqual(got.map(({ info }) => info));
+    expect((await keys()).toSorted()).toEqual(wanted.toSorted());
+  });
+
   test('keys that lead out are refused everywhere', async () => {
-    for (const key of ['../x', 'a/../../x', '/etc/passwd', 'a//b', 'a/./b', '', 'nul\0']) {
+    for (const key of ['../x', 'a/../../x', 'a/./b', '', 'nul\0', 'half \uD800', 'long'.repeat(257)]) {
       const refused = { code: 'key_outside_source' };
       await expect(store.get({ bucket, key }, LIMITS)).rejects.toMatchObject(refused);
       await expect(store.head({ bucket, key })).rejects.toMatchObject(refused);
       await expect(store.stream({ bucket, key }, {})).rejects.toMatchObject(refused);
       await expect(put(key, 'x')).rejects.toMatchObject(refused);
+      await expect(store.putStream({ bucket, key }, partsOf('x'), TEXT)).rejects.toMatchObject(refused);
       await expect(store.delete({ bucket, key })).rejects.toMatchObject(refused);
     }
   });
 
-  test('a bucket that is not there is source_not_found to a listing', async () => {
+  test('a bucket that is not there is source_not_found, not an absent object', async () => {
+    const ref = { bucket: 'no-such-bucket', key: 'a' };
+    await expect(store.head(ref)).rejects.toMatchObject({ code: 'source_not_found' });
+    await expect(store.get(ref, LIMITS)).rejects.toMatchObject({ code: 'source_not_found' });
+    await expect(store.stream(ref, {})).rejects.toMatchObject({ code: 'source_not_found' });
+    await store.delete(ref);
     const absent = (async () => {
       for await (const info of store.list({ bucket: 'no-such-bucket', prefix: '' })) expect(info).toBeUndefined();
     })();

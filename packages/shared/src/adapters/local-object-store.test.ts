@@ -150,12 +150,24 @@ test('what may not be read is forbidden, and a folder that may not be read does 
   }
 });
 
+test('absolute keys and empty segments are refused: a path has none', async () => {
+  for (const key of ['/etc/passwd', 'a//b', 'a/']) {
+    await expect(store.head({ bucket: source, key })).rejects.toMatchObject({ code: 'key_outside_source' });
+    await expect(store.put({ bucket: source, key }, Buffer.from('x'), PNG)).rejects.toMatchObject({ code: 'key_outside_source' });
+  }
+});
+
 test('a put leaves no half file and no temporary one', async () => {
   await mkdir(join(source, 'sub'));
   await expect(store.put({ bucket: source, key: 'sub' }, Buffer.from('x'), PNG)).rejects.toMatchObject({
     code: expect.any(String),
   });
   await store.put({ bucket: source, key: 'a' }, Buffer.from('x'), PNG);
+  const broken = (async function* () {
+    yield Buffer.from('x');
+    throw new Error('the source broke');
+  })();
+  await expect(store.putStream({ bucket: source, key: 'b' }, broken, PNG)).rejects.toMatchObject({ message: 'the source broke' });
   expect((await readdir(source)).sort()).toEqual(['a', 'sub']);
 });
 

@@ -1,6 +1,5 @@
-import { randomUUID } from 'node:crypto';
 import { constants, type BigIntStats } from 'node:fs';
-import { lstat, mkdir, open, realpath, rename, rm, rmdir, unlink, type FileHandle } from 'node:fs/promises';
+import { lstat, open, realpath, rmdir, unlink, type FileHandle } from 'node:fs/promises';
 import { basename, dirname, isAbsolute, join, resolve } from 'node:path';
 import type { ObjectInfo, ObjectRef, ObjectStore } from '../ports/object-store.ts';
 import { SightlineError } from '../runtime/errors.ts';
@@ -16,9 +15,13 @@ import {
   storeError,
 } from './local-path.ts';
 import { walkFiles, type SkipReason } from './local-walk.ts';
+import { writeWhole } from './local-write.ts';
+import { mapAhead } from './map-ahead.ts';
+import { WatchedBody } from './watched-body.ts';
 
 const STREAM_CHUNK_BYTES = 256 * 1024;
-const PUT_ATTEMPTS = 3;
+/** Files looked at ahead in a listing. The pool that asks the file system has four threads: more only queue. */
+const HEADS_AHEAD = 16;
 const ROOT_KEPT_MS = 1_000;
 const ROOTS_KEPT = 100;
 
@@ -60,19 +63,10 @@ export class LocalObjectStore implements ObjectStore {
     const root = await bucketRoot(this.#dataDir, bucket);
     const leaveOut = await realpath(this.#dataDir).catch(() => this.#dataDir);
     const onSkip = (key: string, reason: SkipReason): void => this.#onSkip({ bucket, key }, reason);
-    for await (const key of walkFiles({ root, prefix, startAfter, leaveOut, signal, onSkip })) {
-      if (isKeyTooLong(key)) {
-        onSkip(key, 'key_too_long');
-        continue;
-      }
-      // A file may go between the listing and this look; then it is not listed.
-      const info = await this.head({ bucket, key }).catch((error: unknown) => {
-        // A folder that lets its names be read but not its files, a link that was turned round: one file never ends the listing.
-        if (!(error instanceof SightlineError && (error.code === 'object_forbidden' || error.code === 'key_outside_source')))
-          throw error;
-        onSkip(key, 'unreadable_file');
-        return null;
-      });
+    const keys = walkFiles({ root, prefix, startAfter, leaveOut, signal, onSkip });
+    // A look takes some tenths of a millisecond, and many can be waited for at once.
+    for await (const info of mapAhead(keys, HEADS_AHEAD, (key) => this.#look({ bucket, key }, onSkip))) {
+      signal?.throwIfAborted();
       if (info) yield info;
     }
   }
@@ -130,15 +124,21 @@ export class LocalObjectStore implements ObjectStore {
   }
 
   async put(ref: ObjectRef, bytes: Uint8Array, _options: { contentType: string }): Promise<void> {
-    assertKey(ref.key);
-    const folder = bucketFolder(this.#dataDir, ref.bucket);
-    for (let attempt = 1; ; attempt++) {
-      try {
-        return await writeWhole(folder, join(folder, ref.key), bytes);
-      } catch (error) {
-        // A deletion may take the empty folder away between its making and the writing.
-        if (errnoOf(error) !== 'ENOENT' || attempt === PUT_ATTEMPTS) throw storeError(error);
-      }
+    await this.#write(ref, (file) => file.writeFile(bytes));
+  }
+
+  async putStream(
+    ref: ObjectRef,
+    body: AsyncIterable<Uint8Array>,
+    { signal }: Parameters<ObjectStore['putStream']>[2],
+  ): Promise<void> {
+    const watched = new WatchedBody(body, signal);
+    try {
+      await this.#write(ref, async (file) => {
+        for await (const part of watched) await file.appendFile(part);
+      });
+    } catch (error) {
+      throw watched.causeOf(error);
     }
   }
 
@@ -175,6 +175,24 @@ export class LocalObjectStore implements ObjectStore {
   }
 
   async close(): Promise<void> {}
+
+  /** An object of a listing, or null when it is none after all. */
+  async #look(ref: ObjectRef, onSkip: (key: string, reason: SkipReason) => void): Promise<ObjectInfo | null> {
+    if (isKeyTooLong(ref.key)) {
+      onSkip(ref.key, 'key_too_long');
+      return null;
+    }
+    try {
+      // A file may go between the listing and this look; then it is not listed.
+      return await this.head(ref);
+    } catch (error) {
+      // A folder that lets its names be read but not its files, a link that was turned round: one file never ends the listing.
+      if (!(error instanceof SightlineError && (error.code === 'object_forbidden' || error.code === 'key_outside_source')))
+        throw error;
+      onSkip(ref.key, 'unreadable_file');
+      return null;
+    }
+  }
 
   /** Looked up once a second: three questions to the file system for each object would be a third of all. */
   #root(bucket: string): Promise<BucketRoot> {
@@ -220,6 +238,16 @@ export class LocalObjectStore implements ObjectStore {
     }
   }
 
+  async #write(ref: ObjectRef, write: (file: FileHandle) => Promise<void>): Promise<void> {
+    assertKey(ref.key);
+    const folder = bucketFolder(this.#dataDir, ref.bucket);
+    try {
+      await writeWhole(folder, join(folder, ref.key), write);
+    } catch (error) {
+      throw storeError(error);
+    }
+  }
+
   /** Opens once it is read: a body that nobody reads holds no descriptor. */
   async *#chunks(info: ObjectInfo, start: number, signal: AbortSignal | undefined): AsyncGenerator<Uint8Array> {
     const { file } = await this.#open(info, info.eTag);
@@ -249,35 +277,4 @@ function toInfo({ bucket, key }: ObjectRef, status: BigIntStats): ObjectInfo {
     sizeBytes: Number(status.size),
     modifiedAt: new Date(Number(status.mtimeMs)),
   };
-}
-
-async function writeWhole(folder: string, path: string, bytes: Uint8Array): Promise<void> {
-  const temporary = join(dirname(path), `.${basename(path).slice(0, 32)}.${randomUUID()}.tmp`);
-  try {
-    await mkdir(dirname(path), { recursive: true });
-    // The parent may be a link: what is written must lie in the bucket.
-    if (!isWithin(await realpath(folder), await realpath(dirname(path)))) throw new SightlineError('key_outside_source');
-    const file = await open(temporary, 'wx', 0o644);
-    try {
-      await file.writeFile(bytes);
-      await file.sync();
-    } finally {
-      await file.close();
-    }
-    await rename(temporary, path);
-    await syncFolder(dirname(path));
-  } catch (error) {
-    await rm(temporary, { force: true });
-    throw error;
-  }
-}
-
-/** A rename is durable once its folder is. */
-async function syncFolder(path: string): Promise<void> {
-  const folder = await open(path, constants.O_RDONLY);
-  try {
-    await folder.sync();
-  } finally {
-    await folder.close();
-  }
 }

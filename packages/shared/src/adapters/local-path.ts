@@ -17,10 +17,13 @@ export function bucketFolder(dataDir: string, bucket: string): string {
   return join(dataDir, 'objects', bucket);
 }
 
-/** Refuses keys that could lead out: empty, absolute, NUL, and the segments `.`, `..` and nothing. */
+/** Refuses keys that could lead out: empty, absolute, NUL, half a surrogate pair, and the segments `.`, `..` and nothing. */
 export function assertKey(key: string): void {
   const isBad =
-    key === '' || key.includes('\0') || key.split('/').some((segment) => segment === '' || segment === '.' || segment === '..');
+    key === '' ||
+    key.includes('\0') ||
+    !key.isWellFormed() ||
+    key.split('/').some((segment) => segment === '' || segment === '.' || segment === '..');
   if (isBad) throw new SightlineError('key_outside_source', 'A key is a relative path without empty, "." or ".." segments.');
   if (isKeyTooLong(key)) {
     throw new SightlineError('key_outside_source', `A key has at most ${MAX_KEY_BYTES} bytes.`);
@@ -115,10 +118,14 @@ const BY_ERRNO: Record<string, ErrorCode> = {
   ETIMEDOUT: 'object_store_unavailable',
 };
 
+function isAbort(error: unknown): error is Error {
+  return typeof error === 'object' && error !== null && 'name' in error && error.name === 'AbortError';
+}
+
 /** A file system's error as the port's: by errno, and what is unknown may pass. An abort stays what it is. */
 export function storeError(error: unknown): Error {
   if (error instanceof SightlineError) return error;
-  if (error instanceof Error && error.name === 'AbortError') return error;
+  if (isAbort(error)) return error;
   const errno = errnoOf(error);
   return new SightlineError(BY_ERRNO[errno ?? ''] ?? 'object_store_unavailable', errno && `The file system says ${errno}.`, {
     cause: error,
