@@ -54,6 +54,15 @@ function indexWrites(db: DatabaseSync, spec: IndexSpec) {
     expired: db.prepare(`
       SELECT id FROM points WHERE tenant_no = (SELECT tenant_no FROM tenants WHERE tenant = ?) AND image_live IS NOT 1 AND record_live IS NOT 1 AND deleted_at < ? AND deleted_because <> 'removed'`),
     dropPoint: db.prepare('DELETE FROM points WHERE id = ?'),
+    ofTenant: [
+      'DELETE FROM image_vectors WHERE id > :low AND id <= :high',
+      'DELETE FROM text_vectors WHERE id > :low AND id <= :high',
+      // Its primary key begins with the attribute's name, so the points lead the way.
+      'DELETE FROM attributes WHERE id IN (SELECT id FROM points WHERE id > :low AND id <= :high)',
+      'DELETE FROM keywords WHERE rowid IN (SELECT id FROM points WHERE id > :low AND id <= :high)',
+    ].map((sql) => db.prepare(sql)),
+    dropPoints: db.prepare('DELETE FROM points WHERE id > :low AND id <= :high'),
+    dropTenant: db.prepare('DELETE FROM tenants WHERE tenant_no = ?'),
   };
 
   const tenantNo = (tenant: string): number =>
@@ -146,6 +155,19 @@ function indexWrites(db: DatabaseSync, spec: IndexSpec) {
         const expired = statements.expired.all(tenant, before);
         for (const { id } of expired) statements.dropPoint.run(id ?? null);
         return expired.length;
+      });
+    },
+
+    deleteTenant(tenant: string): number {
+      return inTransaction(db, () => {
+        const row = statements.tenantNo.get(tenant);
+        if (!row) return 0;
+        const no = Number(row['tenant_no']);
+        const range = { ...idRange(no) };
+        for (const statement of statements.ofTenant) statement.run(range);
+        const { changes } = statements.dropPoints.run(range);
+        statements.dropTenant.run(no);
+        return Number(changes);
       });
     },
   };

@@ -43,6 +43,7 @@ function sqliteVectorIndex(writer: SqliteThread<IndexWriter>, reader: SqliteThre
     writeRecords: (writes) => writer.call('writeRecords', writes),
     delete: (deletions) => writer.call('delete', deletions),
     purge: (tenant, before) => writer.call('purge', tenant, before),
+    deleteTenant: (tenant) => writer.call('deleteTenant', tenant),
     get: async (tenant, assetIds, { withVectors = false } = {}) => {
       const points = await reader.call('get', tenant, assetIds, withVectors);
       return new Map(points.map((point) => [point.assetId, point]));

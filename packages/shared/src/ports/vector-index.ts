@@ -124,5 +124,7 @@ export interface VectorIndex {
    * are what keeps a removed object from coming back.
    */
   purge(tenant: string, before: number): Promise<number>;
+  /** Drops every point of a tenant, tombstones included; answers how many. */
+  deleteTenant(tenant: string): Promise<number>;
   close(): Promise<void>;
 }
