@@ -1,5 +1,6 @@
-import { availableParallelism } from 'node:os';
+import { STORM_SETTINGS } from '@sightline/shared/ingestion/storm-settings';
 import { z } from 'zod';
+import { ENGINE_SETTINGS } from '@sightline/shared/runtime/engine-settings';
 import { SHARED_SETTINGS, healthPort, setting, wholeNumber } from '@sightline/shared/runtime/config';
 import { variantNames } from './adapters/pack-reader.ts';
 import { DEFAULT_DECODE_LIMITS } from './adapters/sharp-decoder.ts';
@@ -13,7 +14,7 @@ export const ENCODER_SETTINGS = {
   encoderVariant: setting(
     'ENCODER_VARIANT',
     z.enum(variantNames, `expected one of ${variantNames.join(', ')}`).optional(),
-    "Which of the pack's graphs is used; by default the first it has of fp32, fp16, quantized and so on.",
+    "Which of the pack's graphs is used; by default the first it has of fp32, fp16, quantized and so on. fp16 is the choice for a GPU.",
   ),
   executionProviders: setting(
     'EXECUTION_PROVIDERS',
@@ -22,17 +23,23 @@ export const ENCODER_SETTINGS = {
       .default('cpu')
       .transform((list) => list.split(',').map((name) => name.trim()))
       .pipe(z.array(z.enum(['cuda', 'cpu'], 'expected cuda, cpu, or both')).min(1)),
-    'ONNX Runtime execution providers in order of preference: `cuda,cpu`, or `cpu`.',
+    'ONNX Runtime execution providers in order of preference: `cuda`, `cuda,cpu` (the CPU where CUDA cannot be had), or `cpu`.',
   ),
+  cudaDevice: setting('CUDA_DEVICE', wholeNumber(0, 63).default(0), 'Which GPU, where EXECUTION_PROVIDERS names cuda.'),
   maxBatchMs: setting(
     'MAX_BATCH_MS',
-    wholeNumber(10, 60_000).default(250),
-    'How long one batch may compute: what a search waits for at most. Batch sizes follow from it.',
+    wholeNumber(10, 60_000).optional(),
+    'How long one batch may compute: what a search waits for at most. Batch sizes follow from it. By default 250, and 2000 in a worker that does not serve the interactive lane.',
+  ),
+  encoderTimeoutMs: setting(
+    'ENCODER_TIMEOUT_MS',
+    wholeNumber(1_000, 3_600_000).default(60_000),
+    'An encoder process that is silent over a batch for so long is ended; the batch is halved and tried again.',
   ),
   encoderRecycleBytes: setting(
     'ENCODER_RECYCLE_BYTES',
     wholeNumber(64 * 1024 ** 2, 64 * 1024 ** 3).default(1024 ** 3),
-    'An encoder process that has grown by this much since its start is replaced between two batches.',
+    'An encoder process that has grown by this much, what new batch sizes took not counted, is replaced between two batches.',
   ),
   maxPictureBytes: setting(
     'MAX_PICTURE_BYTES',
@@ -49,8 +56,7 @@ export const ENCODER_SETTINGS = {
 export const SETTINGS = {
   ...ENCODER_SETTINGS,
   redisUrl: SHARED_SETTINGS.redisUrl,
-  queuePrefix: SHARED_SETTINGS.queuePrefix,
-  dataDir: SHARED_SETTINGS.dataDir,
+  ...ENGINE_SETTINGS,
   packDir: setting(
     'PACK_DIR',
     z.string().min(1).default('models'),
@@ -68,9 +74,10 @@ export const SETTINGS = {
   concurrency: setting('ENCODE_CONCURRENCY', wholeNumber(1, 64).default(3), 'Chunks that are worked at once.'),
   decodeConcurrency: setting(
     'DECODE_CONCURRENCY',
-    wholeNumber(1, 256).default(availableParallelism() + 1),
-    'Pictures that are decoded at once; by default one per core, and one that keeps them busy between two.',
+    wholeNumber(0, 256).default(0),
+    'Pictures that are decoded at once; 0 means one per core, and one that keeps them busy between two.',
   ),
+  ...STORM_SETTINGS,
   maxBatch: setting('MAX_BATCH', wholeNumber(1, 1024).default(32), 'Pictures in one call of the encoder.'),
   healthHost: SHARED_SETTINGS.healthHost,
   healthPort: healthPort(8082),

@@ -1,11 +1,16 @@
+import { enginePlaces } from '@sightline/shared/runtime/engine-settings';
 import { openHealthServer } from '@sightline/shared/runtime/health';
 import { openRegistry } from '@sightline/shared/runtime/metrics';
 import { dataFiles, openEngines } from '@sightline/shared/runtime/open-engines';
 import { packCalibrationSetting } from '@sightline/shared/retrieval/relevance';
 import { runMain } from '@sightline/shared/runtime/run-main';
+import { ownedCores } from './adapters/owned-cores.ts';
 import { SETTINGS } from './config.ts';
 import { openEncoder } from './open-encoder.ts';
 import { startEncodeWorker } from './service.ts';
+
+// Decoding, files and look-ups share libuv's threads, of which there are four however many cores: read once, at the first use of one.
+process.env['UV_THREADPOOL_SIZE'] ??= String(Math.max(4, ownedCores() + 2));
 
 await runMain({ service: 'encode-worker', settings: SETTINGS, env: process.env }, async ({ config, logger, closer }) => {
   const registry = openRegistry('encode-worker');
@@ -13,7 +18,10 @@ await runMain({ service: 'encode-worker', settings: SETTINGS, env: process.env }
   const { encoder, calibration } = await openEncoder({ ...config, packPlaces }, { logger, registry });
   closer.push('encoder', () => encoder.close());
   const queue = { redisUrl: config.redisUrl, prefix: config.queuePrefix };
-  const engines = await openEngines({ dataDir: config.dataDir, queue, indexSpec: encoder.spec }, { logger, registry, closer });
+  const engines = await openEngines(
+    { ...enginePlaces(config, config.redisUrl), queue, indexSpec: encoder.spec },
+    { logger, registry, closer },
+  );
   // query-api knows no packs: it learns from the ledger how this one's relevance is judged.
   if (calibration) await engines.ledger.putSetting(packCalibrationSetting(calibration.fingerprints), JSON.stringify(calibration));
   const service = await startEncodeWorker({
@@ -24,9 +32,10 @@ await runMain({ service: 'encode-worker', settings: SETTINGS, env: process.env }
     config: {
       lanes: config.lanes,
       concurrency: config.concurrency,
-      decodeConcurrency: config.decodeConcurrency,
+      ...(config.decodeConcurrency > 0 && { decodeConcurrency: config.decodeConcurrency }),
       maxBatch: config.maxBatch,
       maxPictureBytes: config.maxPictureBytes,
+      storm: { objects: config.stormObjects, share: config.stormPercent / 100 },
     },
   });
   closer.push(service.name, () => service.close());

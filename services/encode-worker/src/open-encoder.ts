@@ -1,8 +1,8 @@
 import { readFile } from 'node:fs/promises';
-import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';
+import type { Lane } from '@sightline/shared/contracts/jobs';
 import { calibration, type Calibration } from '@sightline/shared/retrieval/relevance';
 import type { ConfigOf } from '@sightline/shared/runtime/config';
 import { SightlineError } from '@sightline/shared/runtime/errors';
@@ -10,13 +10,19 @@ import { openOnnxEncoder } from './adapters/onnx-encoder.ts';
 import { findPack } from './adapters/pack-reader.ts';
 import { DEFAULT_DECODE_LIMITS } from './adapters/sharp-decoder.ts';
 import type { ENCODER_SETTINGS } from './config.ts';
+import { ownedCores } from './adapters/owned-cores.ts';
 import type { Encoder } from './core/encoder.ts';
 import { openBatchMetrics } from './batch-metrics.ts';
 
 export interface OpenEncoderConfig extends ConfigOf<typeof ENCODER_SETTINGS> {
   /** Where packs are looked for by name, in order. */
   packPlaces: string[];
+  /** What it is for; all lanes when left out. */
+  lanes?: Lane[];
 }
+
+/** A batch's time, where a search may wait behind it and where none does. */
+const MAX_BATCH_MS = { withSearches: 250, without: 2_000 };
 
 /** The encoder as every `main.ts` opens it, and the calibration that the pack may bring. Errors: those of the pack. */
 export async function openEncoder(
@@ -24,13 +30,16 @@ export async function openEncoder(
   deps: { logger: Logger; registry: Registry },
 ): Promise<{ encoder: Encoder; calibration: Calibration | null }> {
   const packDir = await findPack(config.encoderPack, config.packPlaces);
+  const servesSearches = config.lanes?.includes('interactive') ?? true;
   const encoder = await openOnnxEncoder({
     packDir,
     packPlaces: config.packPlaces,
-    threads: config.encoderThreads || availableParallelism(),
+    threads: config.encoderThreads || ownedCores(),
     variant: config.encoderVariant,
     executionProviders: config.executionProviders,
-    maxBatchMs: config.maxBatchMs,
+    cudaDevice: config.cudaDevice,
+    maxBatchMs: config.maxBatchMs ?? (servesSearches ? MAX_BATCH_MS.withSearches : MAX_BATCH_MS.without),
+    batchTimeoutMs: config.encoderTimeoutMs,
     recycleGrowthBytes: config.encoderRecycleBytes,
     limits: { ...DEFAULT_DECODE_LIMITS, maxPictureBytes: config.maxPictureBytes, maxPicturePixels: config.maxPicturePixels },
     logger: deps.logger,

@@ -1,5 +1,7 @@
-import { availableParallelism } from 'node:os';
 import type { Lane } from '@sightline/shared/contracts/jobs';
+import { FailureStorms, STORM_DEFAULTS, type StormLimits } from '@sightline/shared/ingestion/failure-storms';
+import { fencedIndex } from '@sightline/shared/ingestion/tenant-fence';
+import type { EventLog } from '@sightline/shared/ports/event-log';
 import type { Ledger } from '@sightline/shared/ports/ledger';
 import type { ObjectStore } from '@sightline/shared/ports/object-store';
 import type { VectorIndex } from '@sightline/shared/ports/vector-index';
@@ -9,6 +11,7 @@ import type { JobWorker, QueueEngine } from '@sightline/shared/ports/queue-engin
 import { sleep } from '@sightline/shared/runtime/sleep';
 import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';
+import { ownedCores } from './adapters/owned-cores.ts';
 import type { Encoder } from './core/encoder.ts';
 import { PictureBatcher } from './core/picture-batcher.ts';
 import { PictureFeed } from './core/picture-feed.ts';
@@ -29,6 +32,8 @@ export interface EncodeWorkerConfig {
   decodeConcurrency: number;
   decodedAhead: number;
   leaseTtlMs: number;
+  /** When failures are more than single objects' own. */
+  storm: StormLimits;
   /** How long closing waits for running jobs before it hands them back. */
   drainMs: number;
 }
@@ -41,9 +46,10 @@ export const ENCODE_WORKER_DEFAULTS: Readonly<EncodeWorkerConfig> = {
   maxPictureBytes: 64 * 1024 * 1024,
   bytesInFlight: 256 * 1024 * 1024,
   // One more than there are cores: between two pictures a decoder waits for the event loop, and its core would idle.
-  decodeConcurrency: availableParallelism() + 1,
+  decodeConcurrency: ownedCores() + 1,
   decodedAhead: 96,
   leaseTtlMs: 15_000,
+  storm: STORM_DEFAULTS,
   drainMs: 20_000,
 };
 
@@ -51,6 +57,7 @@ export interface EncodeWorkerDeps {
   store: ObjectStore;
   index: VectorIndex;
   ledger: Ledger;
+  events: EventLog;
   queue: QueueEngine;
   encoder: Encoder;
   logger: Logger;
@@ -61,7 +68,8 @@ export interface EncodeWorkerDeps {
 
 /** Starts working the lanes. Errors: `index_encoder_mismatch` when index and encoder are of different packs. */
 export async function startEncodeWorker(deps: EncodeWorkerDeps): Promise<RunningService> {
-  const { store, index, ledger, queue, encoder, logger } = deps;
+  const { store, ledger, events, queue, encoder, logger } = deps;
+  const index = fencedIndex(deps.index, ledger);
   const config: EncodeWorkerConfig = { ...ENCODE_WORKER_DEFAULTS, ...deps.config };
   assertSamePack(index, encoder);
   const metrics = openEncodeMetrics(deps.registry);
@@ -73,8 +81,10 @@ export async function startEncodeWorker(deps: EncodeWorkerDeps): Promise<Running
       store,
       index,
       ledger,
+      events,
       encoder,
       feed,
+      storms: new FailureStorms(config.storm),
       logger,
       now: Date.now,
       sleep,

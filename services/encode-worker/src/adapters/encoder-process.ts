@@ -19,7 +19,9 @@ function next(): void {
   if (busy || waiting.length === 0) return;
   const first = waiting.findIndex((message) => message.type === 'load' || message.lane === 'interactive');
   const [message] = waiting.splice(Math.max(0, first), 1);
+  if (!message) return;
   busy = true;
+  if (message.type === 'run') process.send!({ type: 'begun', id: message.id } satisfies FromEncoder);
   thread.postMessage(message);
 }
 

@@ -10,7 +10,10 @@ export interface LoadRequest {
   /** The network's input by the preprocessor. */
   input: { widthPx: number; heightPx: number };
   threads: number;
+  /** In order of preference. */
   executionProviders: string[];
+  /** Which GPU, where CUDA is among the providers. */
+  cudaDevice: number;
 }
 
 /** What a loaded graph takes and gives. Null where it takes any. */
@@ -40,8 +43,11 @@ export type BatchInput =
 export type ToEncoder = { type: 'load'; load: LoadRequest } | { type: 'run'; id: number; lane: Lane; input: BatchInput };
 
 export type FromEncoder =
-  | { type: 'loaded'; facts: GraphFacts[] }
+  /** `providers`: what is computed on, which is the end of the list where its beginning could not be had. */
+  | { type: 'loaded'; facts: GraphFacts[]; providers: string[]; passedOver: string | null }
   | { type: 'load_failed'; message: string; isProvider: boolean }
+  /** The batch is being computed from now on: should the process end, it is this one that may have ended it. */
+  | { type: 'begun'; id: number }
   /** `vectors` is count x dimensions, L2-normalised; a row without a direction (NaN, zeros) is listed in `bad`. */
   | { type: 'done'; id: number; vectors: Float32Array; bad: number[]; computeMs: number; residentBytes: number }
-  | { type: 'failed'; id: number; message: string };
+  | { type: 'failed'; id: number; message: string; isOutOfMemory: boolean };

@@ -1,15 +1,16 @@
 import type { Logger } from 'pino';
 import type { Lane } from '@sightline/shared/contracts/jobs';
 import { SightlineError, toSightlineError } from '@sightline/shared/runtime/errors';
-import { EncoderChild, type BatchReply } from './encoder-child.ts';
+import { EncoderChild, type BatchReply, type EncoderProgram } from './encoder-child.ts';
 import type { BatchInput, GraphFacts, LoadRequest } from './encoder-protocol.ts';
 
 interface SupervisorDeps {
   load: LoadRequest;
   startTimeoutMs: number;
   batchTimeoutMs: number;
-  /** A process that has grown by this much since it was proven is replaced between two batches. */
+  /** A process that has grown by this much, what new shapes of batches took not counted, is replaced between two batches. */
   recycleGrowthBytes: number;
+  program?: EncoderProgram | undefined;
   /** Holds a process that has just loaded against its golden vectors; what it throws keeps the process from serving. */
   prove(facts: GraphFacts[]): Promise<void>;
   /** A proven process serves from now on. */
@@ -35,7 +36,7 @@ export class EncoderSupervisor {
   #restarting: Promise<void> = Promise.resolve();
   #isServing = false;
   #isRecycling = false;
-  #provenBytes = 0;
+  #growth = new ProcessGrowth();
 
   constructor(deps: SupervisorDeps) {
     this.#deps = deps;
@@ -47,21 +48,37 @@ export class EncoderSupervisor {
 
   /** Errors: those of loading and of `prove`. */
   async start(): Promise<void> {
-    const { load, startTimeoutMs, batchTimeoutMs } = this.#deps;
-    const child = await EncoderChild.start(load, { startTimeoutMs, batchTimeoutMs, signal: this.#closing.signal });
+    const { load, startTimeoutMs, batchTimeoutMs, program } = this.#deps;
+    const child = await EncoderChild.start(load, { startTimeoutMs, batchTimeoutMs, program, signal: this.#closing.signal });
     this.#child = child;
+    this.#growth = new ProcessGrowth();
+    if (child.passedOver) {
+      const { providers, passedOver } = child;
+      this.#deps.logger.warn({ wanted: load.executionProviders, providers, why: passedOver }, 'computing on another provider');
+    }
     await this.#deps.prove(child.facts);
     void child.ended.then((why) => (this.#restarting = this.#restart(child, why)));
     this.#isServing = true;
     this.#deps.onServing();
   }
 
-  /** Rejects with EncoderGoneError when the process ends first, with an Error when the batch fails as a whole. */
+  /** Rejects as `EncoderChild.run` does. */
   async run(input: BatchInput, lane: Lane): Promise<BatchReply> {
-    if (!this.#child) throw new SightlineError('encoder_unavailable');
-    const reply = await this.#child.run(input, lane);
-    this.#recycleWhenGrown(reply.residentBytes);
+    const child = this.#child;
+    if (!child) throw new SightlineError('encoder_unavailable');
+    const reply = await child.run(input, lane);
+    if (child === this.#child) this.#recycleWhenGrown(input, reply.residentBytes);
     return reply;
+  }
+
+  /** Replaces the process once nothing is under way. Nothing is lost: batches wait meanwhile. */
+  renew(why: string): void {
+    const child = this.#child;
+    if (this.#isRecycling || !this.#isServing || !child) return;
+    this.#isRecycling = true;
+    this.#deps.logger.info({ why, pid: child.pid }, 'the encoder process is replaced');
+    this.#deps.onDown();
+    void this.#deps.drained().then(() => child.close());
   }
 
   async close(): Promise<void> {
@@ -70,17 +87,11 @@ export class EncoderSupervisor {
     await this.#restarting;
   }
 
-  /** Native memory creeps and is never given back; a new process is the only cure. Nothing is lost: batches wait meanwhile. */
-  #recycleWhenGrown(residentBytes: number): void {
-    if (!this.#isServing) {
-      this.#provenBytes = residentBytes;
-      return;
-    }
-    if (this.#isRecycling || residentBytes - this.#provenBytes < this.#deps.recycleGrowthBytes) return;
-    this.#isRecycling = true;
-    this.#deps.logger.info({ residentBytes, provenBytes: this.#provenBytes }, 'the encoder process has grown and is replaced');
-    this.#deps.onDown();
-    void this.#deps.drained().then(() => this.#child?.close());
+  /** Native memory creeps and is never given back; a new process is the only cure. */
+  #recycleWhenGrown(input: BatchInput, residentBytes: number): void {
+    const grownBytes = this.#growth.after(input, residentBytes);
+    if (this.#isServing && grownBytes >= this.#deps.recycleGrowthBytes)
+      this.renew(`it has grown by ${grownBytes} bytes to ${residentBytes}`);
   }
 
   async #restart(child: EncoderChild, why: string): Promise<void> {
@@ -110,5 +121,25 @@ export class EncoderSupervisor {
     const { signal } = this.#closing;
     const closed = new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
     await Promise.race([closed, this.#deps.sleep(ms)]);
+  }
+}
+
+/**
+ * Growth that no new shape explains. The runtime allocates for each shape of batch when it first sees it, and keeps that: an
+ * encoder that has just climbed its ladder is large, not leaking.
+ */
+class ProcessGrowth {
+  readonly #seen = new Set<string>();
+  #expectedBytes = 0;
+  #lastBytes = 0;
+
+  after(input: BatchInput, residentBytes: number): number {
+    const size = input.kind === 'pixels' ? `${input.widthPx}x${input.heightPx}` : input.length;
+    const shape = `${input.graph} ${size} ${input.rung}`;
+    if (this.#seen.size === 0) this.#expectedBytes = residentBytes;
+    else if (!this.#seen.has(shape)) this.#expectedBytes += Math.max(0, residentBytes - this.#lastBytes);
+    this.#seen.add(shape);
+    this.#lastBytes = residentBytes;
+    return residentBytes - this.#expectedBytes;
   }
 }

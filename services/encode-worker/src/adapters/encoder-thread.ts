@@ -1,5 +1,6 @@
 import { parentPort } from 'node:worker_threads';
 import type { FromEncoder, LoadRequest, ToEncoder } from './encoder-protocol.ts';
+import { isDeviceLost, isOutOfMemory, isProviderFault } from './onnx-faults.ts';
 import { OnnxGraph } from './onnx-graph.ts';
 
 /** The encoder process's computing thread: one request at a time, each answered once. */
@@ -26,25 +27,45 @@ async function answer(message: ToEncoder): Promise<FromEncoder> {
       residentBytes: process.memoryUsage.rss(),
     };
   } catch (error) {
-    return { type: 'failed', id: message.id, message: textOf(error) };
+    const text = textOf(error);
+    // What a GPU computes after such a fault is of no use: the process ends, and the supervisor starts another.
+    if (isDeviceLost(text)) throw error;
+    return { type: 'failed', id: message.id, message: text, isOutOfMemory: isOutOfMemory(text) };
   }
 }
 
+/** A provider that cannot be had is passed over only for one that the configuration names after it. */
 async function load(request: LoadRequest): Promise<FromEncoder> {
+  let passedOver: string | null = null;
+  for (let providers = request.executionProviders; ; providers = providers.slice(1)) {
+    try {
+      return await loadOn({ ...request, executionProviders: providers }, passedOver);
+    } catch (error) {
+      const isLast = providers.length < 2 || !isProviderMissing(error, providers);
+      if (isLast) throw error;
+      passedOver = textOf(error);
+      for (const graph of graphs.values()) await graph.release();
+      graphs.clear();
+    }
+  }
+}
+
+async function loadOn(request: LoadRequest, passedOver: string | null): Promise<FromEncoder> {
   const facts = [];
   for (const graph of request.graphs) {
     const loaded = await OnnxGraph.load(graph, request);
     graphs.set(graph.key, loaded);
     facts.push(await loaded.facts(request.input.heightPx, request.input.widthPx));
   }
-  return { type: 'loaded', facts };
+  return { type: 'loaded', facts, providers: request.executionProviders, passedOver };
+}
+
+function loadFailed(error: unknown, request: LoadRequest): FromEncoder {
+  return { type: 'load_failed', message: textOf(error), isProvider: isProviderMissing(error, request.executionProviders) };
 }
 
 /** The runtime says only in words whether it lacks the provider or dislikes the graph. */
-function loadFailed(error: unknown, request: LoadRequest): FromEncoder {
-  const message = textOf(error);
-  const isProvider = request.executionProviders.some((name) => name !== 'cpu') && /provider|backend/i.test(message);
-  return { type: 'load_failed', message, isProvider };
-}
+const isProviderMissing = (error: unknown, providers: string[]): boolean =>
+  providers.some((name) => name !== 'cpu') && isProviderFault(textOf(error));
 
 const textOf = (error: unknown) => (error instanceof Error ? error.message : String(error)).slice(0, 1000);

@@ -8,6 +8,26 @@ export const GOLDEN_TEXTS = [
   `${'a drawing of a cooler with its mounting holes and '.repeat(80)}the end`,
 ];
 
+/** A large JPEG with soft shapes, edges and grain, 2000 x 1500, to prove shrinking on load with. */
+export async function goldenPhotograph(): Promise<Buffer> {
+  const [width, height] = [2000, 1500];
+  const pixels = new Uint8Array(width * height * 3);
+  let noise = 1;
+  for (let y = 0, at = 0; y < height; y++) {
+    for (let x = 0; x < width; x++) {
+      noise = (noise * 1_103_515_245 + 12_345) % 2_147_483_648;
+      const grain = (noise >> 24) & 15;
+      const isInside = (x - 900) ** 2 + (y - 700) ** 2 < 250_000;
+      pixels[at++] = isInside ? 200 - grain : (x * 160) / width + grain;
+      pixels[at++] = isInside ? 60 + grain : (y * 200) / height + grain;
+      pixels[at++] = (((x >> 7) + (y >> 7)) % 2 ? 180 : 90) + grain;
+    }
+  }
+  return sharp(pixels, { raw: { width, height, channels: 3 } })
+    .jpeg({ quality: 88 })
+    .toBuffer();
+}
+
 /** Pictures of a self-recorded golden file, drawn by integer arithmetic so that they are the same everywhere; none is square. */
 export async function goldenPictures(): Promise<{ id: string; bytes: Buffer }[]> {
   const draw = (width: number, height: number, pixel: (x: number, y: number) => [number, number, number]) => {

@@ -6,7 +6,10 @@ import type { GraphKey } from './encoder-inputs.ts';
 import type { GraphFacts, LoadRequest } from './encoder-protocol.ts';
 
 /** What the encoder process is to load for a pack. */
-export function loadRequest(pack: EncoderPack, threads: number, executionProviders: string[]): LoadRequest {
+export function loadRequest(
+  pack: EncoderPack,
+  how: Pick<LoadRequest, 'threads' | 'executionProviders' | 'cudaDevice'>,
+): LoadRequest {
   const graphs: LoadRequest['graphs'] = [
     { key: 'vision', file: pack.vision.file, pooling: null, padId: 0 },
     { key: 'imageText', file: pack.imageText.graph.file, pooling: null, padId: pack.imageText.padId },
@@ -17,8 +20,7 @@ export function loadRequest(pack: EncoderPack, threads: number, executionProvide
     graphs,
     input: pack.plan.input,
     normalisation: { rescaleFactor: pack.plan.rescaleFactor, mean: pack.plan.mean, std: pack.plan.std },
-    threads,
-    executionProviders,
+    ...how,
   };
 }
 

@@ -8,6 +8,7 @@ import sharp from 'sharp';
 import { SightlineError } from '@sightline/shared/runtime/errors';
 import type { BatchReport } from '../core/batch-scheduler.ts';
 import { cosine } from '../core/pooling.ts';
+import { goldenPhotograph } from './golden-pictures.ts';
 import { openOnnxEncoder, type OnnxEncoder, type OnnxEncoderOptions } from './onnx-encoder.ts';
 
 const PACKS = path.resolve(import.meta.dirname, '../../../../test/fixtures/packs');
@@ -219,6 +220,30 @@ test('a provider that this machine lacks is a clear error', async () => {
   await expect(openPack(path.join(PACKS, 'tiny-clip'), { executionProviders: ['webgpu'] }).catch(codeOf)).resolves.toBe(
     'config_invalid',
   );
+});
+
+test('CUDA alone is an error where it cannot be had, and the CPU is taken only where it is named after it', async () => {
+  const packDir = path.join(PACKS, 'tiny-clip');
+  // On a machine with a GPU both of them open.
+  const alone = await openPack(packDir, { executionProviders: ['cuda'] }).catch((error: unknown) => error);
+  const withCpu = await openPack(packDir, { executionProviders: ['cuda', 'cpu'] });
+  expect(withCpu.proof.leastCosine).toBeGreaterThan(0.999);
+  if (alone instanceof Error)
+    expect(alone).toMatchObject({ code: 'config_invalid', message: expect.stringContaining('EXECUTION_PROVIDERS=cuda') });
+});
+
+test('a pack may shrink JPEGs while it loads them: its fingerprint is another, and the vector nearly the same', async () => {
+  const packDir = copyOf('tiny-clip');
+  writeJson(packDir, 'sightline.json', { shrink_on_load: 2 });
+  rmSync(path.join(packDir, 'golden.json'));
+  const [exact, shrinking] = [await openPack(path.join(PACKS, 'tiny-clip')), await openPack(packDir)];
+  expect(shrinking.spec.image.fingerprint).not.toBe(exact.spec.image.fingerprint);
+  const photograph = await goldenPhotograph();
+  const [a, b] = await Promise.all([exact, shrinking].map((encoder) => encoder.decode(photograph)));
+  expect(Buffer.compare(a!.pixels, b!.pixels)).not.toBe(0);
+  const [one, other] = await exact.encodePictures([a!, b!], { lane: 'bulk' });
+  if (!one?.ok || !other?.ok) throw new Error('not encoded');
+  expect(cosine(one.value, other.value)).toBeGreaterThan(0.999);
 });
 
 test('the encoder process ends when its parent is killed', async () => {

@@ -9,6 +9,7 @@ import type { EncoderPack, TextTower } from '../core/encoder-pack.ts';
 import { splitPassages } from '../core/passages.ts';
 import { viewLayouts, type ViewLayout } from '../core/picture-view.ts';
 import { fuseScales, meanDirection, repeatForScales } from '../core/pooling.ts';
+import type { EncoderProgram } from './encoder-child.ts';
 import { EncoderSupervisor } from './encoder-supervisor.ts';
 import { groupOf, parseGroup, toBatchInput, type EncoderInput, type GraphKey, type InputBatch } from './encoder-inputs.ts';
 import type { GraphFacts } from './encoder-protocol.ts';
@@ -28,13 +29,16 @@ export interface OnnxEncoderOptions {
   maxBatchMs?: number;
   /** In order of preference, such as ['cuda', 'cpu']. */
   executionProviders?: string[];
+  cudaDevice?: number;
   limits?: DecodeLimits;
   logger: Logger;
   observe?: (report: BatchReport) => void;
   startTimeoutMs?: number;
   batchTimeoutMs?: number;
-  /** A process that has grown by this much since it was proven is replaced between two batches. */
+  /** A process that has grown by this much, what new shapes of batches took not counted, is replaced between two batches. */
   recycleGrowthBytes?: number;
+  /** What is run as the encoder process, by default the one that computes. Tests have one that fails on command. */
+  program?: EncoderProgram;
   now?: () => number;
   sleep?: (ms: number) => Promise<void>;
 }
@@ -83,15 +87,21 @@ export class OnnxEncoder implements Encoder {
     this.#scheduler = new BatchScheduler({
       run: (batch) => this.#run(batch),
       rungs: (group) => this.#rungs(group),
+      renew: () => this.#supervisor.renew('there is no memory for the smallest batch'),
       maxBatchMs: options.maxBatchMs ?? 250,
       now: options.now ?? (() => performance.now()),
       observe: options.observe,
     });
     this.#supervisor = new EncoderSupervisor({
-      load: loadRequest(pack, options.threads, options.executionProviders ?? ['cpu']),
+      load: loadRequest(pack, {
+        threads: options.threads,
+        executionProviders: options.executionProviders ?? ['cpu'],
+        cudaDevice: options.cudaDevice ?? 0,
+      }),
       startTimeoutMs: options.startTimeoutMs ?? 120_000,
       batchTimeoutMs: options.batchTimeoutMs ?? 60_000,
       recycleGrowthBytes: options.recycleGrowthBytes ?? Infinity,
+      program: options.program,
       prove: (facts) => this.#prove(facts),
       onServing: () => this.#scheduler.resume(),
       onDown: () => this.#scheduler.pause(),
@@ -269,6 +279,8 @@ export class OnnxEncoder implements Encoder {
     const { plan } = this.pack;
     this.#proof = await proveEncoder(this.pack, {
       decode: (bytes) => new SharpDecoder(plan, viewLayouts(plan, null), this.#options.limits).decode(bytes),
+      decodeExactly: (bytes) =>
+        new SharpDecoder({ ...plan, shrinkOnLoad: null }, viewLayouts(plan, null), this.#options.limits).decode(bytes),
       tokenize: (tower, text) => this.#tokenizers[tower].encode(text),
       encode: async (graph, input) => {
         const group = groupOf(graph, this.#padded(graph, input));

@@ -49,7 +49,7 @@ export class OnnxGraph {
 
   static async load(request: GraphRequest, load: LoadRequest): Promise<OnnxGraph> {
     const session = await InferenceSession.create(request.file, {
-      executionProviders: load.executionProviders,
+      executionProviders: load.executionProviders.map((name) => (name === 'cuda' ? { name, deviceId: load.cudaDevice } : name)),
       intraOpNumThreads: load.threads,
       interOpNumThreads: 1,
       logSeverityLevel: 3,

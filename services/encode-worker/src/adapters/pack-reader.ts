@@ -69,7 +69,7 @@ export async function readEncoderPack(
   const variant = await chooseVariant(files, ['vision_model', 'text_model'], options.variant);
   const vision = await readGraph(files, 'vision', variant, 'vision_model');
   const imageText = await readTower(files, packConfig, manifest, await readGraph(files, 'imageText', variant, 'text_model'));
-  const plan = parsePreprocessing(await readPreprocessor(files), manifest.pad);
+  const plan = parsePreprocessing(await readPreprocessor(files), manifest.pad, manifest.shrink_on_load ?? null);
   const multiScale = manifest.multi_scale ?? null;
 
   const textPack = manifest.text_encoder

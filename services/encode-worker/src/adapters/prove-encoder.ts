@@ -14,10 +14,13 @@ import {
   meanDifference,
   type Golden,
 } from '../core/golden.ts';
-import { goldenPictures, GOLDEN_TEXTS } from './golden-pictures.ts';
+import { goldenPhotograph, goldenPictures, GOLDEN_TEXTS } from './golden-pictures.ts';
+import { cosine } from '../core/pooling.ts';
 import { PackFiles } from './pack-files.ts';
 import type { Tokens } from './hf-tokenizer.ts';
 
+/** Least cosine between the vectors of a large JPEG decoded with the pack's shrink_on_load and without. */
+const MIN_SHRUNK_COSINE = 0.999;
 const MAX_GOLDEN_BYTES = 64 * 1024 * 1024;
 
 type Input = { pixels: Uint8Array; widthPx: number; heightPx: number } | { ids: number[] };
@@ -25,6 +28,8 @@ type Input = { pixels: Uint8Array; widthPx: number; heightPx: number } | { ids: 
 export interface ProofDeps {
   /** By the pack's preprocessor, without its multi-scale setting: one crop. */
   decode(bytes: Uint8Array): Promise<DecodedPicture>;
+  /** As `decode`, without the pack's shrink_on_load. */
+  decodeExactly(bytes: Uint8Array): Promise<DecodedPicture>;
   tokenize(tower: 'imageText' | 'text', text: string): Tokens;
   encode(graph: 'vision' | 'imageText' | 'text', input: Input): Promise<Float32Array | null>;
   logger: Logger;
@@ -51,11 +56,29 @@ export interface ProofSubject {
  */
 export async function proveEncoder(pack: EncoderPack, deps: ProofDeps): Promise<ProofReport> {
   const graphs = `${pack.vision.sha256}+${pack.imageText.graph.sha256}`;
+  if (pack.plan.shrinkOnLoad) await proveShrinking(deps);
   const own = await proveDirectory({ directory: pack.directory, variant: pack.variant, graphs, isText: false }, deps);
   if (!pack.textPackDirectory) return own;
   const { variant, sha256 } = pack.text.graph;
   const text = await proveDirectory({ directory: pack.textPackDirectory, variant, graphs: sha256, isText: true }, deps);
   return { origin: own.origin, leastCosine: Math.min(own.leastCosine, text.leastCosine) };
+}
+
+/** A large JPEG gives nearly the vector that it gives when every pixel of it is decoded. */
+async function proveShrinking(deps: ProofDeps): Promise<void> {
+  const bytes = await goldenPhotograph();
+  const [exact, shrunk] = await Promise.all(
+    [await deps.decodeExactly(bytes), await deps.decode(bytes)].map((decoded) => {
+      const { width, height } = squareOf(decoded);
+      return encodeOne(deps, 'vision', { pixels: decoded.pixels, widthPx: width, heightPx: height }, 'the large JPEG');
+    }),
+  );
+  const similarity = cosine(exact!, shrunk!);
+  if (similarity >= MIN_SHRUNK_COSINE) return;
+  throw new SightlineError(
+    'pack_drifted',
+    `shrink_on_load moves a large JPEG to a cosine of ${similarity.toFixed(6)}, at least ${MIN_SHRUNK_COSINE} is wanted: leave it out of sightline.json.`,
+  );
 }
 
 /** One directory's share of the proof. Errors: `pack_drifted`, `pack_invalid`. */

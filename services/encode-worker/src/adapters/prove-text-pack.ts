@@ -22,6 +22,7 @@ export async function proveTextPack(options: {
       normalisation: { rescaleFactor: 1, mean: [0, 0, 0], std: [1, 1, 1] },
       threads: options.threads,
       executionProviders: ['cpu'],
+      cudaDevice: 0,
     },
     { startTimeoutMs: 120_000, batchTimeoutMs: 60_000 },
   );
@@ -30,6 +31,7 @@ export async function proveTextPack(options: {
       { directory: path.resolve(options.packDir), variant: tower.graph.variant, graphs: tower.graph.sha256, isText: true },
       {
         decode: () => Promise.reject(new SightlineError('pack_invalid', 'A text encoder has no pictures.')),
+        decodeExactly: () => Promise.reject(new SightlineError('pack_invalid', 'A text encoder has no pictures.')),
         tokenize: (_, text) => tokenizer.encode(text),
         encode: async (graph, input) => {
           if (graph !== 'text' || !('ids' in input)) return null;

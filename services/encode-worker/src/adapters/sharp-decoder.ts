@@ -72,7 +72,7 @@ export class SharpDecoder {
     const metadata = await sharp(bytes, this.#options()).metadata();
     const size = { widthPx: metadata.autoOrient.width, heightPx: metadata.autoOrient.height };
     this.#checkSize(size);
-    let open = metadata.space === 'cmyk' ? await this.#openCmyk(bytes) : () => sharp(bytes, this.#options()).autoOrient();
+    let open = metadata.space === 'cmyk' ? await this.#openCmyk(bytes) : () => this.#open(bytes, format);
     let drawn = size;
     if (this.#plan.square && size.widthPx !== size.heightPx)
       [open, drawn] = await this.#padToSquare(open(), size, this.#plan.square);
@@ -85,15 +85,23 @@ export class SharpDecoder {
     return { pixels: cuts.length === 1 ? cuts[0]! : concatenate(cuts), crops: cuts.length, ...size, format };
   }
 
+  /** sharp shrinks a JPEG while loading it even where it is told not to, unless it is told the colour space to work in. */
+  #open(bytes: Uint8Array, format: PictureFormat): Sharp {
+    const picture = sharp(bytes, this.#options()).autoOrient();
+    return format === 'jpeg' && this.#plan.shrinkOnLoad === null ? picture.pipelineColourspace('srgb') : picture;
+  }
+
   /** libvips reduces, `enlarge` enlarges: each side of the picture does one or the other. */
   async #draw(picture: Sharp, size: Size, view: PictureView): Promise<Uint8Array> {
     const { source, resized, canvas } = view;
     const enlarges = size.widthPx < resized.widthPx || size.heightPx < resized.heightPx;
     const reduced = { widthPx: Math.min(size.widthPx, resized.widthPx), heightPx: Math.min(size.heightPx, resized.heightPx) };
     const window = enlarges ? { leftPx: 0, topPx: 0, ...reduced } : source;
-    picture
-      .flatten({ background: '#ffffff' })
-      .resize(reduced.widthPx, reduced.heightPx, { fit: 'fill', kernel: this.#plan.kernel, fastShrinkOnLoad: false });
+    picture.flatten({ background: '#ffffff' }).resize(reduced.widthPx, reduced.heightPx, {
+      fit: 'fill',
+      kernel: this.#plan.kernel,
+      fastShrinkOnLoad: this.#plan.shrinkOnLoad === 1,
+    });
     if (window.widthPx !== reduced.widthPx || window.heightPx !== reduced.heightPx) {
       picture.extract({ left: window.leftPx, top: window.topPx, width: window.widthPx, height: window.heightPx });
     }

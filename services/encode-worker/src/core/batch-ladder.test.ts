@@ -38,13 +38,55 @@ test('blank rows are computed only where they are nearly free', () => {
   expect(flat.choose(5)).toEqual({ take: 5, rung: 8 });
 });
 
-test('a batch that failed as a whole lowers the ladder for a minute', () => {
+function measured() {
   const { ladder, pass } = ladderOf(10_000);
   for (const rung of RUNGS) ladder.record(rung, rung);
-  ladder.lower(16);
+  return { ladder, pass };
+}
+
+test('a batch that failed for want of memory lowers the ladder, and it is climbed again a rung at a time', () => {
+  const { ladder, pass } = measured();
+  ladder.lower(16, { guess: false });
   expect(ladder.largest).toBe(8);
-  pass(61_000);
+  pass(59_000);
+  expect(ladder.largest).toBe(8);
+  pass(2_000);
+  expect(ladder.largest).toBe(16);
+  pass(5_000);
+  expect(ladder.largest).toBe(16);
+  pass(6_000);
+  expect(ladder.largest).toBe(32);
+  pass(11_000);
   expect(ladder.largest).toBe(64);
+});
+
+test('halving goes on below a rung that failed, and larger batches that were on their way change nothing', () => {
+  const { ladder } = measured();
+  for (const rung of [32, 16, 64, 32]) ladder.lower(rung, { guess: false });
+  expect(ladder.largest).toBe(8);
+});
+
+test('a rung that fails again soon after it was tried again is left alone for longer each time', () => {
+  const { ladder, pass } = measured();
+  ladder.lower(64, { guess: false });
+  for (const leftAloneMs of [60_000, 120_000, 240_000]) {
+    expect(ladder.largest).toBe(32);
+    pass(leftAloneMs - 1_000);
+    expect(ladder.largest).toBe(32);
+    pass(2_000);
+    expect(ladder.largest).toBe(64);
+    ladder.lower(64, { guess: false });
+  }
+});
+
+test('when an input was at fault the ladder stands as before, unless memory was short as well', () => {
+  const { ladder } = measured();
+  ladder.lower(32, { guess: true });
+  ladder.forgive();
+  expect(ladder.largest).toBe(64);
+  ladder.lower(32, { guess: false });
+  ladder.forgive();
+  expect(ladder.largest).toBe(16);
 });
 
 test('a graph of a fixed batch size has one rung', () => {

@@ -1,7 +1,8 @@
 import { expect, test } from '@jest/globals';
 import { SightlineError } from '@sightline/shared/runtime/errors';
-import { BatchScheduler, EncoderGoneError } from './batch-scheduler.ts';
 import { RUNGS } from './batch-ladder.ts';
+import { BatchScheduler } from './batch-scheduler.ts';
+import { EncoderGoneError, OutOfMemoryError } from './encoder-faults.ts';
 
 type Run = (batch: {
   group: string;
@@ -14,8 +15,8 @@ const settled = () => new Promise((resolve) => setImmediate(resolve));
 const codes = (outcomes: { ok: boolean; error?: Error }[]) =>
   outcomes.map((o) => (o.ok ? 'ok' : o.error instanceof SightlineError ? o.error.code : String(o.error)));
 
-function schedulerOf(run: Run) {
-  const scheduler = new BatchScheduler<number, number>({ run, rungs: () => RUNGS, maxBatchMs: 250, now: () => 0 });
+function schedulerOf(run: Run, renew = () => {}) {
+  const scheduler = new BatchScheduler<number, number>({ run, renew, rungs: () => RUNGS, maxBatchMs: 250, now: () => 0 });
   scheduler.resume();
   return scheduler;
 }
@@ -91,22 +92,110 @@ test('shapes are never mixed in a batch', async () => {
   expect(mixed).toEqual([]);
 });
 
-test('inputs under way when the process goes are tried once more, then given up one by one', async () => {
-  const tries = new Map<number, number>();
+/** One input that does not fit any batch; `tries` counts the batches it was in, by their size. */
+function killing(bad: number, error: () => Error) {
+  const tries: number[] = [];
+  const run: Run = async (batch) => {
+    if (!batch.payloads.includes(bad)) return doubling(batch);
+    tries.push(batch.payloads.length);
+    throw error();
+  };
+  return { run, tries };
+}
+
+/** Climbs the ladder first, so that batches are large. */
+async function warm(scheduler: BatchScheduler<number, number>): Promise<void> {
+  await scheduler.submit(
+    'a',
+    Array.from({ length: 200 }, (_, n) => n + 1000),
+    'bulk',
+  );
+}
+
+test('an input that ends the process is found by halving, and fails when it has done so twice alone', async () => {
+  const { run, tries } = killing(3, () => new EncoderGoneError('gone'));
+  const scheduler = schedulerOf(run);
+  await warm(scheduler);
+  const outcomes = await scheduler.submit(
+    'a',
+    Array.from({ length: 64 }, (_, n) => n),
+    'bulk',
+  );
+  expect(codes(outcomes).flatMap((code, n) => (code === 'ok' ? [] : [[n, code]]))).toEqual([[3, 'encoder_failed']]);
+  expect(tries).toEqual([64, 32, 16, 8, 4, 2, 1, 1]);
+});
+
+test('a process that ends once by chance costs no input', async () => {
+  let calls = 0;
   const scheduler = schedulerOf(async (batch) => {
-    for (const payload of batch.payloads) tries.set(payload, (tries.get(payload) ?? 0) + 1);
-    if (batch.payloads.includes(3)) throw new EncoderGoneError('gone');
+    if (++calls % 5 === 0) throw new EncoderGoneError('gone');
     return doubling(batch);
   });
-  const outcomes = await scheduler.submit('a', [1, 2, 3, 4], 'bulk');
-  expect(codes(outcomes)).toEqual(['ok', 'ok', 'encoder_unavailable', 'ok']);
-  expect(tries.get(3)).toBe(2);
+  const inputs = Array.from({ length: 500 }, (_, n) => n);
+  expect(new Set(codes(await scheduler.submit('a', inputs, 'bulk')))).toEqual(new Set(['ok']));
+});
+
+test('what had not begun when the process went away is sent again as it was, without blame', async () => {
+  const sent: number[] = [];
+  let left = 5;
+  const scheduler = schedulerOf(async (batch) => {
+    sent.push(batch.payloads.length);
+    if (batch.payloads.length > 1 && left-- > 0) throw new EncoderGoneError('gone', false);
+    return doubling(batch);
+  });
+  const outcomes = await scheduler.submit('a', [1, 2, 3, 4, 5], 'bulk');
+  expect(new Set(codes(outcomes))).toEqual(new Set(['ok']));
+});
+
+test('for want of memory batches are halved, and nothing fails', async () => {
+  const sizes: number[] = [];
+  const scheduler = schedulerOf(async (batch) => {
+    sizes.push(batch.rung);
+    if (batch.rung > 4) throw new OutOfMemoryError('no memory');
+    return doubling(batch);
+  });
+  const outcomes = await scheduler.submit(
+    'a',
+    Array.from({ length: 300 }, (_, n) => n),
+    'bulk',
+  );
+  expect(new Set(codes(outcomes))).toEqual(new Set(['ok']));
+  // 64, 32, 16 and 8 once each, and those that were on their way behind them.
+  expect(sizes.filter((size) => size > 4).length).toBeLessThanOrEqual(8);
+});
+
+test('without memory for a single input the process is replaced; after that the input may be tried again, it is not at fault', async () => {
+  let memory = 0;
+  let renewed = 0;
+  const run: Run = async (batch) => {
+    if (batch.rung > memory) throw new OutOfMemoryError('no memory');
+    return doubling(batch);
+  };
+  const scheduler = schedulerOf(run, () => {
+    renewed += 1;
+    scheduler.pause();
+    void scheduler.drained().then(() => scheduler.resume());
+  });
+  expect(codes(await scheduler.submit('a', [1], 'bulk'))).toEqual(['encoder_unavailable']);
+  expect(renewed).toBe(1);
+  memory = 1;
+  expect(codes(await scheduler.submit('a', [1, 2], 'bulk'))).toEqual(['ok', 'ok']);
+});
+
+test('an input that spoils its whole batch fails alone', async () => {
+  const scheduler = schedulerOf(async ({ payloads }) => ({
+    values: payloads.map((p) => (payloads.includes(2) ? null : p)),
+    computeMs: 1,
+  }));
+  await warm(scheduler);
+  expect(codes(await scheduler.submit('a', [1, 2, 3, 4], 'bulk'))).toEqual(['ok', 'encoder_failed', 'ok', 'ok']);
 });
 
 test('an aborted submission rejects, and its inputs are not computed', async () => {
   const seen: number[] = [];
   const scheduler = new BatchScheduler<number, number>({
     run: async (batch) => (seen.push(...batch.payloads), doubling(batch)),
+    renew: () => {},
     rungs: () => RUNGS,
     maxBatchMs: 250,
     now: () => 0,
@@ -122,7 +211,13 @@ test('an aborted submission rejects, and its inputs are not computed', async () 
 });
 
 test('while the encoder is given up, waiting and new inputs fail at once; afterwards they work again', async () => {
-  const scheduler = new BatchScheduler<number, number>({ run: doubling, rungs: () => RUNGS, maxBatchMs: 250, now: () => 0 });
+  const scheduler = new BatchScheduler<number, number>({
+    run: doubling,
+    renew: () => {},
+    rungs: () => RUNGS,
+    maxBatchMs: 250,
+    now: () => 0,
+  });
   const waiting = scheduler.submit('a', [1], 'bulk');
   scheduler.fail(new SightlineError('encoder_unavailable'));
   expect(codes([...(await waiting), ...(await scheduler.submit('a', [2], 'interactive'))])).toEqual([

@@ -2,9 +2,7 @@ import { SightlineError, toSightlineError } from '@sightline/shared/runtime/erro
 import type { Lane } from '@sightline/shared/contracts/jobs';
 import type { Outcome } from './encoder.ts';
 import { BatchLadder } from './batch-ladder.ts';
-
-/** Thrown by `run` when the process that computes went away: the batch is innocent until it happens twice. */
-export class EncoderGoneError extends Error {}
+import { EncoderGoneError, OutOfMemoryError } from './encoder-faults.ts';
 
 export interface BatchReport {
   group: string;
@@ -17,9 +15,14 @@ export interface BatchReport {
 }
 
 interface SchedulerDeps<P, V> {
-  /** Computes one batch; `null` marks an input that alone gave no vector. Rejects when the whole batch failed. */
+  /**
+   * Computes one batch; `null` marks an input that alone gave no vector. Rejects when the whole batch failed: with
+   * EncoderGoneError, OutOfMemoryError, or what the encoder says.
+   */
   run(batch: { group: string; payloads: P[]; rung: number; lane: Lane }): Promise<{ values: (V | null)[]; computeMs: number }>;
   rungs(group: string): readonly number[];
+  /** There was no memory for the smallest batch: what computes is to be replaced, with `pause` and `resume` around it. */
+  renew(): void;
   maxBatchMs: number;
   now: () => number;
   observe?: ((report: BatchReport) => void) | undefined;
@@ -30,7 +33,9 @@ interface Unit<P, V> {
   payload: P;
   lane: Lane;
   queuedAt: number;
-  crashes: number;
+  /** How often computing this input alone ended the process, or there was no memory for it. */
+  deaths: number;
+  shortages: number;
   settle(outcome: Outcome<V>): void;
   isDropped: boolean;
 }
@@ -39,11 +44,15 @@ const LANES: Lane[] = ['interactive', 'event', 'bulk'];
 /** One computing and one on its way, so that the computing thread never idles between batches. */
 const BACKGROUND_SLOTS = 2;
 const INTERACTIVE_SLOTS = 2;
+/** A process may end by chance while it computes an input alone; twice it is the input. */
+const MAX_DEATHS = 2;
+const MAX_SHORTAGES = 2;
 
 /**
  * Forms batches and sends them. Interactive inputs are sent at once, beside what is under way; the encoder process takes them
  * before any batch it has not begun, so they wait behind at most the one being computed, which the ladder keeps within
- * `maxBatchMs`. A batch that fails as a whole is halved until the bad input is alone.
+ * `maxBatchMs`. A batch that fails as a whole is halved until the bad input is alone; it fails with `encoder_failed`. What the
+ * encoder had not begun with when its process went away is sent again as it was.
  */
 export class BatchScheduler<P, V> {
   readonly #deps: SchedulerDeps<P, V>;
@@ -75,7 +84,7 @@ export class BatchScheduler<P, V> {
           signal?.removeEventListener('abort', abort);
           resolve(outcomes);
         };
-        return { group, payload, lane, queuedAt: this.#deps.now(), crashes: 0, settle, isDropped: false };
+        return { group, payload, lane, queuedAt: this.#deps.now(), deaths: 0, shortages: 0, settle, isDropped: false };
       });
       const abort = () => {
         for (const unit of units) unit.isDropped = true;
@@ -120,10 +129,19 @@ export class BatchScheduler<P, V> {
   }
 
   #nextBatch(): { units: Unit<P, V>[]; rung: number; lane: Lane } | null {
-    const half = this.#halves.findIndex(({ lane }) => this.#hasSlot(lane));
-    if (half >= 0) {
-      const { units, lane } = this.#halves.splice(half, 1)[0]!;
-      return { units, lane, rung: this.#deps.rungs(units[0]!.group).find((rung) => rung >= units.length)! };
+    for (let n = 0; n < this.#halves.length;) {
+      const { units: all, lane } = this.#halves[n]!;
+      const units = all.filter((unit) => !unit.isDropped);
+      if (units.length === 0) this.#halves.splice(n, 1);
+      else if (!this.#hasSlot(lane)) n++;
+      else {
+        const { group } = units[0]!;
+        // What failed meanwhile may have lowered the ladder further.
+        const taken = units.splice(0, this.#ladder(group).largest);
+        if (units.length > 0) this.#halves[n] = { units, lane };
+        else this.#halves.splice(n, 1);
+        return { units: taken, lane, rung: this.#deps.rungs(group).find((rung) => rung >= taken.length)! };
+      }
     }
     for (const lane of LANES) {
       if (this.#queues[lane].length > 0 && this.#hasSlot(lane)) return this.#takeFrom(lane);
@@ -169,11 +187,10 @@ export class BatchScheduler<P, V> {
       });
       units.forEach((unit, n) => {
         const value = values[n];
-        unit.settle(
-          value == null
-            ? { ok: false, error: new SightlineError('encoder_failed', 'It gave no usable vector.') }
-            : { ok: true, value },
-        );
+        if (value != null) unit.settle({ ok: true, value });
+        // A neighbour may have spoilt it: dynamically quantised graphs scale all rows of a batch together.
+        else if (units.length > 1) this.#again([unit], lane);
+        else unit.settle({ ok: false, error: new SightlineError('encoder_failed', 'It gave no usable vector.') });
       });
     } catch (error) {
       this.#recover(units, rung, lane, error);
@@ -185,25 +202,38 @@ export class BatchScheduler<P, V> {
   }
 
   #recover(units: Unit<P, V>[], rung: number, lane: Lane, error: unknown): void {
-    if (error instanceof EncoderGoneError) {
-      const again = units.filter((unit) => ++unit.crashes < 2 && !unit.isDropped);
-      const unavailable = new SightlineError('encoder_unavailable', error.message, { cause: error });
-      for (const unit of units) if (!again.includes(unit)) unit.settle({ ok: false, error: unavailable });
-      // One at a time: should one of them be what ended the process, the others are not taken down with it again.
-      if (this.#broken) for (const unit of again) unit.settle({ ok: false, error: this.#broken });
-      else for (const unit of again) this.#halves.push({ units: [unit], lane });
+    if (error instanceof EncoderGoneError && !error.wasComputing) return this.#again(units, lane);
+    const ladder = this.#ladder(units[0]!.group);
+    if (units.length > 1) {
+      // The system ends a process that takes too much memory, so that an end, too, may have been for want of it.
+      ladder.lower(rung, { guess: !(error instanceof OutOfMemoryError) });
+      const middle = Math.ceil(units.length / 2);
+      this.#again(units.slice(0, middle), lane);
+      this.#again(units.slice(middle), lane);
       return;
     }
-    if (units.length === 1) {
-      units[0]!.settle({
-        ok: false,
-        error: new SightlineError('encoder_failed', toSightlineError(error).detail, { cause: error }),
-      });
+    const unit = units[0]!;
+    if (error instanceof OutOfMemoryError) {
+      // Every input of a group takes the same memory: it is not this one's fault.
+      if (++unit.shortages < MAX_SHORTAGES) {
+        this.#again(units, lane);
+        this.#deps.renew();
+      } else {
+        const detail = 'There is no memory for even one input.';
+        unit.settle({ ok: false, error: new SightlineError('encoder_unavailable', detail, { cause: error }) });
+      }
       return;
     }
-    this.#ladder(units[0]!.group).lower(rung);
-    const middle = Math.ceil(units.length / 2);
-    this.#halves.push({ units: units.slice(0, middle), lane }, { units: units.slice(middle), lane });
+    if (error instanceof EncoderGoneError && ++unit.deaths < MAX_DEATHS) return this.#again(units, lane);
+    ladder.forgive();
+    const detail = error instanceof EncoderGoneError ? `Computing it alone: ${error.message}.` : toSightlineError(error).detail;
+    unit.settle({ ok: false, error: new SightlineError('encoder_failed', detail, { cause: error }) });
+  }
+
+  /** Before anything new, and never merged with it. */
+  #again(units: Unit<P, V>[], lane: Lane): void {
+    if (this.#broken) for (const unit of units) unit.settle({ ok: false, error: this.#broken });
+    else this.#halves.push({ units, lane });
   }
 
   #ladder(group: string): BatchLadder {

@@ -1,12 +1,15 @@
 import { assetLockKey } from '@sightline/shared/contracts/ids';
 import type { JobData } from '@sightline/shared/contracts/jobs';
 import { withLeasedKeys } from '@sightline/shared/ingestion/key-lease';
+import { isOutage } from '@sightline/shared/ingestion/outages';
 import { SightlineError, toSightlineError } from '@sightline/shared/runtime/errors';
+import { assertNotDeleted, hasOutage, noteOutage, noteProgress, stormHolds } from './chunk-surroundings.ts';
 import { ChunkWork } from './chunk-work.ts';
 import { settlePictures, type PicturesContext } from './encode-chunk-pictures.ts';
 import { leavePictures, settleItems, settlePictureRecords, type Leaving } from './encode-chunk-records.ts';
-import { forChunk, type EncodeDeps } from './encode-deps.ts';
+import { forChunk, type ChunkDeps, type EncodeDeps } from './encode-deps.ts';
 import type { Guard } from './picture-feed.ts';
+import { publishChunk } from './publish-chunk.ts';
 
 /** Pictures that move under the writing, and items that wait for them, need further rounds; more than this is a bug. */
 const MAX_ROUNDS = 20;
@@ -14,13 +17,17 @@ const MAX_ROUNDS = 20;
 const MAX_TAKINGS_TOGETHER = 3;
 
 /**
- * Encodes one chunk: pictures and records into the index, then the outcome into the ledger; only then is the job done. Doing
+ * Encodes one chunk: pictures and records into the index, then events into the log, then the outcome into the ledger; only then is
+ * the job done. Doing
  * a chunk twice is doing it once. Each thing is read, written and looked at again under the lease of its key.
  *
  * A retryable error is thrown, so that the queue tries again, while there are attempts left; on the last one, and for what
- * is permanent, it becomes the object's failure, so that an ingestion always ends. A worker that dies hands nothing back: from
+ * is permanent, it becomes the object's failure, so that an ingestion always ends. A part of the stack that is away is nobody's
+ * failure: the chunk stays owed, the ingestion says so, the sweep brings the chunk back. The chunk of an ingestion that is held
+ * stays owed too, and the chunk that makes a storm of failures holds it. A worker that dies hands nothing back: from
  * the fourth taking on each picture is written down before it is decoded, alone, and the one that was written down when the
- * worker died is given up as `picture_kills_decoder`. Errors: the retryable ones of the ports.
+ * worker died is given up as `picture_kills_decoder`. Errors: the retryable ones of the
+ * ports, `job_handed_back` when the job is for another pack than this worker's.
  */
 export async function encodeChunk(
   deps: EncodeDeps,
@@ -33,19 +40,26 @@ export async function encodeChunk(
   const chunk = await deps.ledger.takeChunk(ingestionId, chunkNo);
   if (chunk === null) return;
   const ingestion = await deps.ledger.getIngestion(tenant, ingestionId);
+  if (ingestion?.hold) return deps.ledger.giveBackChunk(ingestionId, chunkNo);
+  if (!isServed) {
+    await deps.ledger.giveBackChunk(ingestionId, chunkNo);
+    throw new SightlineError('job_handed_back', 'This worker serves another encoder pack.');
+  }
   const work = new ChunkWork(tenant, ingestion && ingestion.status !== 'cancelled' ? chunk.entries : []);
+  const chunkDeps = forChunk(deps);
   try {
-    if (!isServed) throw new SightlineError('encoder_unavailable', 'This worker serves another encoder pack.');
     const guard = chunk.attempts > MAX_TAKINGS_TOGETHER ? guardOf(deps.ledger, job) : undefined;
     if (guard) deps.logger.warn({ ingestionId, chunkNo, attempts: chunk.attempts }, 'workers died over this chunk');
-    await settle(deps, work, { tenant, plannedAt: chunk.addedAt, signal, guard });
+    await settle(chunkDeps, work, { tenant, ingestionId, plannedAt: chunk.addedAt, signal, guard });
     const retryable = work.firstRetryable();
-    if (retryable && !lastAttempt) throw retryable;
+    if (retryable && (!lastAttempt || (await hasOutage(deps, work, retryable)))) throw retryable;
   } catch (thrown) {
     const error = toSightlineError(thrown);
     // A stopping worker hands its job back: nothing failed.
-    const isGivenBack = signal.aborted || (error.retryable && !lastAttempt) || error.code === 'lease_lost';
+    const isAway = isOutage(error.code);
+    const isGivenBack = signal.aborted || (error.retryable && !lastAttempt) || error.code === 'lease_lost' || isAway;
     if (isGivenBack) {
+      if (isAway && lastAttempt && !signal.aborted) await noteOutage(deps, ingestionId, error);
       // Not said, it counts as a death, and a few of those only make the chunk slower.
       await deps.ledger.giveBackChunk(ingestionId, chunkNo).catch(() => {});
       throw signal.aborted ? thrown : error;
@@ -54,7 +68,17 @@ export async function encodeChunk(
     work.failTheRest(error);
   }
   const outcome = work.outcome(tenant);
+  if (await stormHolds(deps, job, outcome)) return deps.ledger.giveBackChunk(ingestionId, chunkNo);
+  try {
+    await publishChunk(chunkDeps, job, work, chunk.addedAt);
+  } catch (thrown) {
+    const error = toSightlineError(thrown);
+    if (lastAttempt && isOutage(error.code)) await noteOutage(deps, ingestionId, error);
+    await deps.ledger.giveBackChunk(ingestionId, chunkNo).catch(() => {});
+    throw error;
+  }
   if (!(await deps.ledger.completeChunk(ingestionId, chunkNo, outcome, deps.now()))) return;
+  await noteProgress(deps, ingestion);
   for (const kind of ['indexed', 'unchanged', 'duplicate'] as const) {
     for (let i = 0; i < outcome[kind]; i++) deps.count(kind);
   }
@@ -73,8 +97,7 @@ function guardOf(ledger: EncodeDeps['ledger'], { ingestionId, chunkNo }: JobData
   };
 }
 
-async function settle(encodeDeps: EncodeDeps, work: ChunkWork, context: PicturesContext): Promise<void> {
-  const deps = forChunk(encodeDeps);
+async function settle(deps: ChunkDeps, work: ChunkWork, context: PicturesContext & { ingestionId: string }): Promise<void> {
   const { tenant, signal } = context;
   const leaving: Leaving[] = [];
   for (let round = 0; ; round++) {
@@ -84,6 +107,7 @@ async function settle(encodeDeps: EncodeDeps, work: ChunkWork, context: Pictures
     if (round === MAX_ROUNDS) throw new SightlineError('object_changed');
     const keys = [...pictures, ...items].map(({ lockKey }) => lockKey);
     await withLeasedKeys(deps, keys, { ttlMs: deps.leaseTtlMs, signal }, async (granted, lease) => {
+      await assertNotDeleted(deps, context);
       const held = pictures.filter(({ lockKey }) => granted.has(lockKey));
       await settlePictures(deps, held, lease, context);
       await settlePictureRecords(deps, tenant, held, lease);
@@ -95,6 +119,7 @@ async function settle(encodeDeps: EncodeDeps, work: ChunkWork, context: Pictures
   // Under leases of their own: who holds keys must not wait for others.
   const byKey = new Map(leaving.map(({ assetId }) => [assetLockKey(tenant, assetId), assetId]));
   await withLeasedKeys(deps, byKey.keys(), { ttlMs: deps.leaseTtlMs, signal }, async (granted, lease) => {
+    await assertNotDeleted(deps, context);
     const held = leaving.filter(({ assetId }) => granted.has(assetLockKey(tenant, assetId)));
     await leavePictures(deps, tenant, held, lease);
   });

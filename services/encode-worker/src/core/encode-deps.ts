@@ -1,3 +1,5 @@
+import type { FailureStorms } from '@sightline/shared/ingestion/failure-storms';
+import type { EventLog } from '@sightline/shared/ports/event-log';
 import type { Ledger } from '@sightline/shared/ports/ledger';
 import type { ObjectStore } from '@sightline/shared/ports/object-store';
 import type { VectorIndex } from '@sightline/shared/ports/vector-index';
@@ -15,8 +17,10 @@ export interface EncodeDeps {
   store: ObjectStore;
   index: VectorIndex;
   ledger: Ledger;
+  events: EventLog;
   encoder: Encoder;
   feed: PictureFeed;
+  storms: FailureStorms;
   logger: Logger;
   now: () => number;
   sleep: (ms: number, signal?: AbortSignal) => Promise<void>;
@@ -31,6 +35,8 @@ export interface EncodeDeps {
 export interface ChunkDeps extends EncodeDeps {
   /** The encoder's passages of a text, cut once for all the pictures that carry it. */
   passagesOf: (text: string) => string[];
+  /** Ids of the assets that were written or deleted. */
+  written: ReadonlySet<string>;
 }
 
 export function forChunk(deps: EncodeDeps): ChunkDeps {
@@ -40,5 +46,38 @@ export function forChunk(deps: EncodeDeps): ChunkDeps {
     if (!passages) known.set(text, (passages = deps.encoder.splitPassages(text)));
     return passages;
   };
-  return { ...deps, passagesOf };
+  const written = new Set<string>();
+  return { ...deps, passagesOf, written, index: notingIndex(deps.index, written) };
+}
+
+/** The index, writing down what it was given to write, also when that failed halfway. */
+function notingIndex(index: VectorIndex, written: Set<string>): VectorIndex {
+  const note = (writes: { assetId: string }[]): void => {
+    for (const { assetId } of writes) written.add(assetId);
+  };
+  return {
+    spec: index.spec,
+    writePictures: (writes) => {
+      note(writes);
+      return index.writePictures(writes);
+    },
+    writeRecords: (writes) => {
+      note(writes);
+      return index.writeRecords(writes);
+    },
+    delete: (deletions) => {
+      note(deletions);
+      return index.delete(deletions);
+    },
+    get: (...args) => index.get(...args),
+    findImageVectors: (...args) => index.findImageVectors(...args),
+    findByItem: (...args) => index.findByItem(...args),
+    search: (...args) => index.search(...args),
+    sample: (...args) => index.sample(...args),
+    scan: (...args) => index.scan(...args),
+    count: (...args) => index.count(...args),
+    purge: (...args) => index.purge(...args),
+    deleteTenant: (...args) => index.deleteTenant(...args),
+    close: () => index.close(),
+  };
 }

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { padOverride, type PreprocessingPlan } from './preprocessing.ts';
+import { padOverride, shrinkOnLoad, type PreprocessingPlan } from './preprocessing.ts';
 import type { Pooling } from './pooling.ts';
 
 export const multiScale = z.strictObject({
@@ -37,6 +37,8 @@ export const packManifest = z.strictObject({
   logit_scale: z.number().positive().max(1000).optional(),
   multi_scale: multiScale.optional(),
   pad: padOverride.optional(),
+  /** Large JPEG files are decoded at a fraction of their size: faster, and not to the last bit the same. */
+  shrink_on_load: shrinkOnLoad.optional(),
   query_prefix: z.string().max(1024).optional(),
   passage_prefix: z.string().max(1024).optional(),
   pooling: z.enum(['cls', 'mean', 'last']).optional(),

@@ -18,12 +18,21 @@ export interface PreprocessingPlan {
   kernel: Kernel;
   crop: Size | null;
   pad: { size: Size; position: 'top_left' | 'center'; colour: Colour } | null;
+  /**
+   * A JPEG or WebP file is decoded at a fraction of its size as long as what is left is so many times what it is resized to. Null:
+   * every pixel is decoded.
+   */
+  shrinkOnLoad: ShrinkOnLoad | null;
   rescaleFactor: number;
   mean: Colour;
   std: Colour;
   /** The network's input. */
   input: Size;
 }
+
+/** How many times the resized picture must be left: 2 shrinks JPEG only, 1 shrinks further and WebP as well. */
+export const shrinkOnLoad = z.union([z.literal(1), z.literal(2)]);
+export type ShrinkOnLoad = z.infer<typeof shrinkOnLoad>;
 
 /** A letterbox that the Hugging Face format cannot express: where the picture lies in `pad_size` and the colour around it. */
 export const padOverride = z.strictObject({
@@ -112,7 +121,7 @@ const KERNELS: Record<number, Kernel> = { 0: 'nearest', 1: 'lanczos3', 2: 'linea
  * A `preprocessor_config.json` as a plan. A setting that is not known here and is switched on is an error, never ignored.
  * Errors: `pack_invalid`.
  */
-export function parsePreprocessing(json: unknown, pad?: PadOverride): PreprocessingPlan {
+export function parsePreprocessing(json: unknown, pad?: PadOverride, shrink: ShrinkOnLoad | null = null): PreprocessingPlan {
   const parsed = preprocessorConfig.safeParse(json);
   if (!parsed.success) throw invalid(z.prettifyError(parsed.error));
   const config = parsed.data;
@@ -143,6 +152,7 @@ export function parsePreprocessing(json: unknown, pad?: PadOverride): Preprocess
     kernel,
     crop: crops ? boxOf(config.crop_size ?? family.crop ?? raise('crop_size is missing'), 'crop_size') : null,
     pad: config.do_pad === true && !squares ? padRule(config.pad_size, pad, mean) : null,
+    shrinkOnLoad: shrink,
     rescaleFactor: (config.do_rescale ?? true) ? (config.rescale_factor ?? 1 / 255) : 1,
     mean: normalises ? mean : [0, 0, 0],
     std: normalises ? std : [1, 1, 1],
