@@ -75,6 +75,61 @@ export function queueEngineContract(backend: string, server: () => QueueServer):
     expect(seen).toEqual([4, 3, 1, 2]);
   });
 
+  test(`${backend}: a job that a worker hands back goes to another, as often as it takes, without an attempt`, async () => {
+    const engine = await open(await server().freshPlace());
+    const attempts: number[] = [];
+    const taken = Promise.withResolvers<void>();
+    const handler = async (_: JobData<'encode'>, { attempt }: JobContext) => {
+      attempts.push(attempt);
+      if (attempts.length < 3) throw new SightlineError('job_handed_back');
+      taken.resolve();
+    };
+    await engine.add('encode', encodeJob(1), { lane: 'bulk', jobId: 'chunk-1' });
+    await engine.work('encode', handler, { concurrency: 1 });
+    await taken.promise;
+    expect(attempts).toEqual([1, 1, 1]);
+  });
+
+  test(`${backend}: within a lane lower places go first, and no place reaches into another lane`, async () => {
+    const engine = await open(await server().freshPlace());
+    for (let no = 0; no < 4; no += 1) await engine.add('encode', encodeJob(no), { lane: 'bulk', place: no });
+    await engine.add('encode', encodeJob(10), { lane: 'bulk', place: 0 });
+    await engine.add('encode', encodeJob(11), { lane: 'bulk', place: 999 });
+    await engine.add('encode', encodeJob(12), { lane: 'bulk', place: 5_000 });
+    await engine.add('encode', encodeJob(20), { lane: 'event', place: 999 });
+    await engine.add('encode', encodeJob(30), { lane: 'interactive', place: 999 });
+    const seen: number[] = [];
+    await engine.work('encode', async ({ chunkNo }) => void seen.push(chunkNo), { concurrency: 1 });
+    await until(() => seen.length === 9);
+    expect(seen).toEqual([30, 20, 0, 10, 1, 2, 3, 11, 12]);
+  });
+
+  test(`${backend}: a job that is added again moves to its new place, one that runs or is over is not upset`, async () => {
+    const engine = await open(await server().freshPlace());
+    const add = (no: number, place: number, again = false) =>
+      engine.add('encode', encodeJob(no), { lane: 'bulk', jobId: `chunk-${no}`, place, again });
+    await add(1, 500);
+    await add(2, 10);
+    await add(1, 3);
+    expect((await engine.stats('encode')).waiting).toBe(2);
+    await add(1, 3, true);
+    await add(3, 1, true);
+    expect((await engine.stats('encode')).waiting).toBe(3);
+    const seen: number[] = [];
+    const release = Promise.withResolvers<void>();
+    const handler = async ({ chunkNo }: JobData<'encode'>) => {
+      seen.push(chunkNo);
+      if (chunkNo === 1) await release.promise;
+    };
+    await engine.work('encode', handler, { concurrency: 1 });
+    await until(() => seen.length === 2);
+    await add(1, 0, true);
+    release.resolve();
+    await until(() => seen.length === 3);
+    expect(seen).toEqual([3, 1, 2]);
+    expect(await engine.stats('encode')).toMatchObject({ waiting: 0, failed: 0 });
+  });
+
   test(`${backend}: a retryable failure is tried again, a final one is not`, async () => {
     const engine = await open(await server().freshPlace());
     const contexts: Pick<JobContext, 'attempt' | 'lastAttempt'>[] = [];
@@ -296,6 +351,21 @@ export function queueEngineContract(backend: string, server: () => QueueServer):
     const stats = await engine.stats('encode');
     expect(stats).toMatchObject({ waiting: 2, active: 0, delayed: 1, failed: 0 });
     expect(stats.oldestWaitingSeconds).toBeGreaterThanOrEqual(0.05);
+  });
+
+  test(`${backend}: each lane's depth and age are told, over all its places`, async () => {
+    const engine = await open(await server().freshPlace());
+    await engine.add('encode', encodeJob(0), { lane: 'bulk', place: 40 });
+    await sleep(100);
+    for (let no = 1; no < 40; no += 1) await engine.add('encode', encodeJob(no), { lane: 'bulk', place: no });
+    await engine.add('encode', encodeJob(50), { lane: 'event' });
+    const { lanes, waiting, oldestWaitingSeconds } = await engine.stats('encode');
+    expect(waiting).toBe(41);
+    expect([lanes.interactive.waiting, lanes.event.waiting, lanes.bulk.waiting]).toEqual([0, 1, 40]);
+    expect(lanes.interactive.oldestWaitingSeconds).toBe(0);
+    expect(lanes.bulk.oldestWaitingSeconds).toBeGreaterThanOrEqual(0.1);
+    expect(lanes.event.oldestWaitingSeconds).toBeLessThan(lanes.bulk.oldestWaitingSeconds);
+    expect(oldestWaitingSeconds).toBe(lanes.bulk.oldestWaitingSeconds);
   });
 
   test(`${backend}: a payload of another shape is refused where it is added`, async () => {

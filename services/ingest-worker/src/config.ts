@@ -1,3 +1,5 @@
+import { ENGINE_SETTINGS } from '@sightline/shared/runtime/engine-settings';
+import { STORM_SETTINGS } from '@sightline/shared/ingestion/storm-settings';
 import { SHARED_SETTINGS, healthPort, setting, wholeNumber } from '@sightline/shared/runtime/config';
 
 export const TOMBSTONE_RETENTION_DAYS = setting(
@@ -8,14 +10,20 @@ export const TOMBSTONE_RETENTION_DAYS = setting(
 
 export const SETTINGS = {
   redisUrl: SHARED_SETTINGS.redisUrl,
-  queuePrefix: SHARED_SETTINGS.queuePrefix,
-  dataDir: SHARED_SETTINGS.dataDir,
+  ...ENGINE_SETTINGS,
   concurrency: setting('INGEST_CONCURRENCY', wholeNumber(1, 64).default(4), 'Ingestions that are listed at once.'),
   highWaterChunks: setting(
     'HIGH_WATER_CHUNKS',
     wholeNumber(1, 100_000).default(256),
-    'Chunks of 64 objects that may wait for encoding before listing pauses.',
+    'Chunks of one tenant that may wait for encoding before its listing pauses. With CHUNK_OBJECTS it bounds what lies in the ledger and the queue.',
   ),
+  highWaterChunksTotal: setting(
+    'HIGH_WATER_CHUNKS_TOTAL',
+    wholeNumber(1, 1_000_000).default(1_024),
+    'Chunks of all tenants together that may wait; a tenant that has next to nothing waiting may list a few beyond it.',
+  ),
+  chunkObjects: setting('CHUNK_OBJECTS', wholeNumber(32, 256).default(64), 'Objects of a chunk: of one job.'),
+  ...STORM_SETTINGS,
   tombstoneRetentionDays: TOMBSTONE_RETENTION_DAYS,
   healthHost: SHARED_SETTINGS.healthHost,
   healthPort: healthPort(8081),

@@ -245,22 +245,48 @@ test('a source that is not there fails with its reason and brings nothing', asyn
   const ingestion = await rig.run({ type: 'directory', path: '/nowhere/at/all' });
   expect(ingestion).toMatchObject({ status: 'failed', reason: expect.stringContaining('source_not_found') });
   const prefix = await rig.run({ type: 'prefix', bucket: 'b', prefix: '' });
-  expect(prefix).toMatchObject({ status: 'failed', reason: expect.stringContaining('source_not_allowed') });
+  expect(prefix).toMatchObject({ status: 'failed', reason: expect.stringContaining('source_not_found') });
   const relative = await rig.run({ type: 'directory', path: 'relative' });
   expect(relative).toMatchObject({ status: 'failed', reason: expect.stringContaining('source_not_found') });
   const lacking = await rig.run({ type: 'manifest', uri: `${rig.source}/none.jsonl` });
   expect(lacking).toMatchObject({ status: 'failed', reason: expect.stringContaining('source_not_found') });
 });
 
-test('an encoder that comes back is waited for; one that does not becomes the failures of what is left', async () => {
+test("an encoder that is away for long is waited for, and is nobody's failure", async () => {
   await rig.write('a.png', 'one');
   rig.encoder.failNext.push(new SightlineError('encoder_unavailable'));
   expect((await rig.run()).counts).toMatchObject({ indexed: 1, failed: 0 });
   await rig.write('a.png', 'two');
+  // More than a job has attempts.
   for (let i = 0; i < 10; i++) rig.encoder.failNext.push(new SightlineError('encoder_unavailable'));
-  const { ingestionId, status } = await rig.run();
-  expect(status).toBe('completed');
-  expect(await failures(ingestionId)).toEqual({ 'a.png': 'encoder_unavailable' });
+  const reasons = new Set<string | null>();
+  const setStatus = rig.ledger.setStatus;
+  rig.ledger.setStatus = (id, from, to, options) => {
+    if (to === 'paused') reasons.add(options.reason ?? null);
+    return setStatus(id, from, to, options);
+  };
+  expect(await rig.run()).toMatchObject({ status: 'completed', reason: null, counts: { indexed: 1, failed: 0 } });
+  expect([...reasons]).toEqual([expect.stringMatching(/^encoder_unavailable.*by itself/)]);
+});
+
+test('an object store that is away fails no object; one object that it never gives does not stand in the way', async () => {
+  for (const name of ['a', 'b', 'c']) await rig.write(`${name}.png`, name);
+  const get = rig.store.get.bind(rig.store);
+  let refused = 0;
+  rig.store.get = async (ref, options) => {
+    if (++refused <= 30) throw new SightlineError('object_store_unavailable');
+    return get(ref, options);
+  };
+  expect(await rig.run()).toMatchObject({ status: 'completed', counts: { indexed: 3, failed: 0 } });
+  await rig.write('b.png', 'new');
+  await rig.write('d.png', 'd');
+  rig.store.get = async (ref, options) => {
+    if (ref.key === 'b.png') throw new SightlineError('object_store_unavailable');
+    return get(ref, options);
+  };
+  const { ingestionId, counts } = await rig.run();
+  expect(counts).toMatchObject({ listed: 4, indexed: 1, unchanged: 2, failed: 1 });
+  expect(await failures(ingestionId)).toEqual({ 'b.png': 'object_store_unavailable' });
 });
 
 test('a picture that changes while it is written is written again', async () => {
@@ -282,23 +308,36 @@ test('a picture that changes while it is written is written again', async () => 
   await expectClean();
 });
 
-test('planning pauses above the high-water mark and goes on', async () => {
-  rig.highWaterChunks = 1;
+test('planning hands its turn back above the high-water mark and goes on from its cursor', async () => {
+  rig.highWaterChunks = 4;
+  rig.chunkEntries = 5;
   for (let i = 0; i < 130; i++) await rig.write(`${i}.png`, `picture ${i}`);
-  const ingestionId = await rig.ingest();
-  // Nobody encodes while planning waits in this rig: it is driven from aside.
-  const driving = rig.drive();
-  const aside = (async () => {
-    for (let i = 0; i < 100; i++) {
-      for (const { chunkNo } of await rig.ledger.outstandingChunks({ limit: 10 })) {
-        const entries = (await rig.ledger.takeChunk(ingestionId, chunkNo))?.entries.length ?? 0;
-        expect(await rig.ledger.countOutstandingChunks()).toBeLessThanOrEqual(1);
-        await rig.ledger.completeChunk(ingestionId, chunkNo, { indexed: entries, unchanged: 0, duplicate: 0, failures: [] }, 1);
-      }
-      if ((await rig.ingestion(ingestionId)).status === 'completed') return;
-      await new Promise((resolve) => setTimeout(resolve, 5));
-    }
-  })();
-  await Promise.all([driving, aside]);
-  expect((await rig.ingestion(ingestionId)).counts.listed).toBe(130);
+  let most = 0;
+  rig.onCall = async () => {
+    most = Math.max(most, await rig.ledger.countOutstandingChunks());
+  };
+  const { counts, status } = await rig.run();
+  expect({ counts, status }).toMatchObject({ status: 'completed', counts: { listed: 130, indexed: 130 } });
+  expect(most).toBe(4);
+  expect(rig.chunkRuns).toBe(26);
+  // 26 chunks, four at first and then as many as were worked.
+  expect(rig.turns).toBeGreaterThan(6);
+});
+
+test('a manifest that is planned in turns is read once to learn its lines, and once for each turn', async () => {
+  rig.highWaterChunks = 2;
+  rig.chunkEntries = 10;
+  await manifest(...Array.from({ length: 60 }, (_, i) => ({ item_id: `i${i}`, title: `Item ${i}` })));
+  const starts: number[] = [];
+  const stream = rig.store.stream.bind(rig.store);
+  rig.store.stream = (ref, options) => {
+    starts.push(options.start ?? 0);
+    return stream(ref, options);
+  };
+  const { counts } = await ingestManifest();
+  expect(counts).toMatchObject({ listed: 60, indexed: 60 });
+  // The two last: its end reads it once more, for the lines and for what they say.
+  const planning = starts.slice(0, -2);
+  expect(planning.filter((start) => start === 0)).toHaveLength(2);
+  expect(planning.length).toBeGreaterThan(3);
 });

@@ -1,3 +1,4 @@
+import { enginePlaces } from '@sightline/shared/runtime/engine-settings';
 import { openHealthServer } from '@sightline/shared/runtime/health';
 import { openRegistry } from '@sightline/shared/runtime/metrics';
 import { openEngines } from '@sightline/shared/runtime/open-engines';
@@ -8,7 +9,7 @@ import { startIngestWorker } from './service.ts';
 await runMain({ service: 'ingest-worker', settings: SETTINGS, env: process.env }, async ({ config, logger, closer }) => {
   const registry = openRegistry('ingest-worker');
   const queue = { redisUrl: config.redisUrl, prefix: config.queuePrefix };
-  const engines = await openEngines({ dataDir: config.dataDir, queue }, { logger, registry, closer });
+  const engines = await openEngines({ ...enginePlaces(config, config.redisUrl), queue }, { logger, registry, closer });
   const service = await startIngestWorker({
     ...engines,
     logger,
@@ -16,6 +17,9 @@ await runMain({ service: 'ingest-worker', settings: SETTINGS, env: process.env }
     config: {
       concurrency: config.concurrency,
       highWaterChunks: config.highWaterChunks,
+      highWaterChunksTotal: config.highWaterChunksTotal,
+      chunkObjects: config.chunkObjects,
+      storm: { objects: config.stormObjects, share: config.stormPercent / 100 },
       keepTombstonesMs: config.tombstoneRetentionDays * 24 * 3_600_000,
     },
   });

@@ -43,9 +43,9 @@ async function start(encoder = new HashEncoder()) {
   const closer = new Closer(logger);
   const queue = await openQueueEngine({ postgresUrl }, { logger });
   closer.push('queue', () => queue.close());
-  const { store, index, ledger } = rig;
+  const { store, index, ledger, events } = rig;
   const registry = new Registry();
-  const shared = { store, index, ledger, queue, logger, registry };
+  const shared = { store, index, ledger, events, queue, logger, registry };
   try {
     const encode = await startEncodeWorker({ ...shared, encoder, config: { drainMs: 1_000 } });
     closer.push('encode', () => encode.close());
@@ -60,13 +60,13 @@ async function start(encoder = new HashEncoder()) {
   return { queue, registry, encoder, close: () => closer.closeAll(10_000) };
 }
 
-async function over(ingestionId: string): Promise<Ingestion> {
-  for (let i = 0; i < 200; i++) {
-    const ingestion = await rig.ingestion(ingestionId);
+async function over(ingestionId: string, tenant?: string): Promise<Ingestion> {
+  for (let i = 0; i < 300; i++) {
+    const ingestion = await rig.ingestion(ingestionId, tenant);
     if (['completed', 'failed'].includes(ingestion.status)) return ingestion;
     await new Promise((resolve) => setTimeout(resolve, 100));
   }
-  return rig.ingestion(ingestionId);
+  return rig.ingestion(ingestionId, tenant);
 }
 
 test('an ingestion in the ledger is taken up, goes through the queue and is completed; its metrics say so', async () => {
@@ -111,6 +111,50 @@ test('services that stop in the middle hand their work back, and others finish i
     expect((await rig.audit()).findings).toEqual([]);
   } finally {
     await second.close();
+  }
+});
+
+test('a small ingestion of one tenant ends while the large one of another is being worked', async () => {
+  for (let i = 0; i < 1_500; i++) await rig.put('large', `${i}.png`, `large ${i}`);
+  for (let i = 0; i < 20; i++) await rig.put('small', `${i}.png`, `small ${i}`);
+  const slow = new HashEncoder();
+  const decode = slow.decode.bind(slow);
+  slow.decode = async (bytes) => {
+    await new Promise((resolve) => setTimeout(resolve, 10));
+    return decode(bytes);
+  };
+  const services = await start(slow);
+  try {
+    const large = await rig.ingest({ type: 'prefix', bucket: 'large', prefix: '' }, false, 'a');
+    while (slow.decodes < 100) await new Promise((resolve) => setTimeout(resolve, 20));
+    const small = await rig.ingest({ type: 'prefix', bucket: 'small', prefix: '' }, false, 'b');
+    expect(await over(small, 'b')).toMatchObject({ status: 'completed', counts: { indexed: 20 } });
+    const { status, counts } = await rig.ingestion(large, 'a');
+    expect(status).toBe('running');
+    // It was planned whole before the small one came, and waits in the queue.
+    expect(counts.listed).toBe(1_500);
+    expect(counts.indexed).toBeLessThan(1_000);
+    expect(await over(large, 'a')).toMatchObject({ status: 'completed', counts: { indexed: 1_500 } });
+  } finally {
+    await services.close();
+  }
+}, 60_000);
+
+test('an ingestion that is paused and resumed goes on through the queue', async () => {
+  for (let i = 0; i < 200; i++) await rig.write(`${i}.png`, `picture ${i}`);
+  const services = await start();
+  try {
+    const id = await rig.ingest();
+    await rig.ledger.setHold(id, 'user', { at: rig.now() });
+    await new Promise((resolve) => setTimeout(resolve, 600));
+    expect((await rig.ingestion(id)).status).toBe('paused');
+    await rig.ledger.setHold(id, null, { at: rig.now() });
+    // As query-api does it.
+    const job = { tenant: DEFAULT_TENANT, ingestionId: id, traceId: 't' };
+    await services.queue.add('plan', { ...job, redrive: true }, { lane: 'event', jobId: `redrive-${id}` });
+    expect(await over(id)).toMatchObject({ status: 'completed', counts: { indexed: 200 } });
+  } finally {
+    await services.close();
   }
 });
 

@@ -1,4 +1,7 @@
 import { newId } from '@sightline/shared/contracts/ids';
+import { fencedIndex } from '@sightline/shared/ingestion/tenant-fence';
+import { FailureStorms, STORM_DEFAULTS, type StormLimits } from '@sightline/shared/ingestion/failure-storms';
+import type { EventLog } from '@sightline/shared/ports/event-log';
 import type { Ledger } from '@sightline/shared/ports/ledger';
 import type { ObjectStore } from '@sightline/shared/ports/object-store';
 import type { VectorIndex } from '@sightline/shared/ports/vector-index';
@@ -9,15 +12,24 @@ import type { Logger } from 'pino';
 import { Gauge, type Registry } from 'prom-client';
 import { openSqliteExpectedSet } from './adapters/sqlite-expected-set.ts';
 import { openSqliteItemLines } from './adapters/sqlite-item-lines.ts';
-import type { ChunkRef, PlanDeps } from './core/plan-deps.ts';
+import { Backlog } from './core/backlog.ts';
+import { KeptLines } from './core/kept-lines.ts';
+import type { ChunkRef, Handing, PlanDeps } from './core/plan-deps.ts';
 import { startSweeper } from './sweeper.ts';
 import { ingestHandlers } from './worker.ts';
 
 export interface IngestWorkerConfig {
   /** Ingestions that are planned at once. */
   concurrency: number;
-  /** Chunks (of 64 objects) that may be owed before planning pauses. */
+  /** Chunks of a tenant, and of all together, that may be owed before planning pauses. */
   highWaterChunks: number;
+  highWaterChunksTotal: number;
+  /** Objects of a chunk. */
+  chunkObjects: number;
+  /** When failures that planning finds are more than single objects' own. */
+  storm: StormLimits;
+  /** How long a planner that died keeps others from its ingestion. */
+  leaseTtlMs: number;
   sweepEveryMs: number;
   sweepChunksEveryMs: number;
   sweepChunksOlderThanMs: number;
@@ -31,6 +43,10 @@ export interface IngestWorkerConfig {
 const DEFAULTS: IngestWorkerConfig = {
   concurrency: 4,
   highWaterChunks: 256,
+  highWaterChunksTotal: 1_024,
+  chunkObjects: 64,
+  storm: STORM_DEFAULTS,
+  leaseTtlMs: 15_000,
   // What an ingestion waits for at its end; a look is one small query of the ledger.
   sweepEveryMs: 250,
   sweepChunksEveryMs: 30_000,
@@ -45,6 +61,7 @@ export interface IngestWorkerDeps {
   store: ObjectStore;
   index: VectorIndex;
   ledger: Ledger;
+  events: EventLog;
   queue: QueueEngine;
   logger: Logger;
   registry: Registry;
@@ -54,24 +71,32 @@ export interface IngestWorkerDeps {
 
 /** Starts planning and finishing ingestions, and the sweep that makes the ledger's word good. */
 export async function startIngestWorker(deps: IngestWorkerDeps): Promise<RunningService> {
-  const { store, index, ledger, queue, logger } = deps;
+  const { store, ledger, events, queue, logger } = deps;
+  const index = fencedIndex(deps.index, ledger);
   const config: IngestWorkerConfig = { ...DEFAULTS, ...deps.config };
-  const enqueueChunk = async ({ tenant, ingestionId, chunkNo }: ChunkRef, traceId: string): Promise<void> => {
+  const enqueueChunk = async ({ tenant, ingestionId, chunkNo }: ChunkRef, { traceId, place, again }: Handing): Promise<void> => {
     const fingerprints = { image: index.spec.image.fingerprint, text: index.spec.text.fingerprint };
     const data = { tenant, ingestionId, chunkNo, fingerprints, traceId };
-    await queue.add('encode', data, { lane: 'bulk', jobId: `${ingestionId}-${chunkNo}` });
+    await queue.add('encode', data, { lane: 'bulk', jobId: `${ingestionId}-${chunkNo}`, place, ...(again && { again }) });
   };
+  const backlog = new Backlog(ledger, { perTenantChunks: config.highWaterChunks, totalChunks: config.highWaterChunksTotal });
+  const keptLines = new KeptLines();
   const planDeps: PlanDeps = {
     store,
     index,
     ledger,
+    events,
     logger,
     enqueueChunk,
     openItemLines: openSqliteItemLines,
     openExpectedSet: openSqliteExpectedSet,
+    keptLines,
+    backlog,
+    storms: new FailureStorms(config.storm),
     now: Date.now,
     sleep,
-    highWaterChunks: config.highWaterChunks,
+    chunkEntries: config.chunkObjects,
+    leaseTtlMs: config.leaseTtlMs,
   };
   gaugeLedger(deps.registry, ledger);
   const worker = await queue.work('plan', ingestHandlers(planDeps).plan, { concurrency: config.concurrency });
@@ -79,9 +104,11 @@ export async function startIngestWorker(deps: IngestWorkerDeps): Promise<Running
     {
       ledger,
       index,
+      store,
+      backlog,
       enqueuePlan: ({ tenant, ingestionId }) =>
         queue.add('plan', { tenant, ingestionId, traceId: newId() }, { lane: 'event', jobId: `plan-${ingestionId}` }),
-      enqueueChunk: (chunk) => enqueueChunk(chunk, newId()),
+      enqueueChunk: (chunk, handing) => enqueueChunk(chunk, { ...handing, traceId: newId() }),
       now: Date.now,
     },
     {
@@ -102,6 +129,7 @@ export async function startIngestWorker(deps: IngestWorkerDeps): Promise<Running
     close: async () => {
       await sweeper.stop();
       await worker.close(config.drainMs);
+      keptLines.close();
     },
   };
 }

@@ -8,7 +8,7 @@ const DAY_MS = 24 * 3_600_000;
 
 /** One turn of the sweep, `days` from now. */
 async function sweep(rig: FlowRig, days: number): Promise<void> {
-  const { index, ledger } = rig;
+  const { index, ledger, store } = rig;
   const pruned = Promise.withResolvers<void>();
   const watched = {
     purge: async (tenant: string, before: number): Promise<number> => {
@@ -18,7 +18,16 @@ async function sweep(rig: FlowRig, days: number): Promise<void> {
     },
   };
   const add = async (): Promise<void> => {};
-  const deps = { ledger, index: watched, enqueuePlan: add, enqueueChunk: add, now: () => rig.now() + days * DAY_MS };
+  const backlog = { mayGoOn: async (): Promise<boolean> => true };
+  const deps = {
+    ledger,
+    store,
+    backlog,
+    index: watched,
+    enqueuePlan: add,
+    enqueueChunk: add,
+    now: () => rig.now() + days * DAY_MS,
+  };
   const config = {
     everyMs: 1,
     chunksEveryMs: 1,

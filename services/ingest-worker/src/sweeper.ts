@@ -1,5 +1,7 @@
 import { setTimeout as sleepFor } from 'node:timers/promises';
+import { SYSTEM_BUCKET } from '@sightline/shared/contracts/ids';
 import type { Ledger } from '@sightline/shared/ports/ledger';
+import type { ObjectStore } from '@sightline/shared/ports/object-store';
 import type { Logger } from 'pino';
 import { purgeTombstones, sweepChunks, sweepIngestions, type PurgeDeps, type SweepDeps } from './core/sweep.ts';
 
@@ -10,7 +12,7 @@ export interface SweeperConfig {
   chunksEveryMs: number;
   /** Younger chunks are surely in the queue still. */
   chunksOlderThanMs: number;
-  /** Finished ingestions are forgotten after that, with their failures; the newest of each source never is. */
+  /** Finished ingestions are forgotten after that, with their failures, but the newest of each source; reports go then too. */
   keepIngestionsMs: number;
   /** Tombstones of the index are dropped after that. */
   keepTombstonesMs: number;
@@ -20,7 +22,7 @@ const PRUNE_EVERY_MS = 3_600_000;
 
 /** Sweeps at once, then again and again until stopped; a sweep that fails is tried again at its next turn. */
 export function startSweeper(
-  deps: SweepDeps & PurgeDeps & { ledger: Pick<Ledger, 'prune'> },
+  deps: SweepDeps & PurgeDeps & { ledger: Pick<Ledger, 'prune'>; store: Pick<ObjectStore, 'expire'> },
   config: SweeperConfig,
   logger: Logger,
 ): { stop: () => Promise<void> } {
@@ -40,10 +42,12 @@ export function startSweeper(
         }
         await sweepIngestions(deps);
         if (performance.now() >= pruneAt) {
+          // Before it is tried: what is away then must not have all of it done again every turn.
+          pruneAt = performance.now() + PRUNE_EVERY_MS;
           await deps.ledger.prune(deps.now() - config.keepIngestionsMs);
+          await deps.store.expire({ bucket: SYSTEM_BUCKET, prefix: 'reports/', olderThanMs: config.keepIngestionsMs });
           const purged = await purgeTombstones(deps, { olderThanMs: config.keepTombstonesMs });
           if (purged > 0) logger.info({ purged }, 'old tombstones');
-          pruneAt = performance.now() + PRUNE_EVERY_MS;
         }
       } catch (error) {
         logger.warn({ err: error }, 'sweep');

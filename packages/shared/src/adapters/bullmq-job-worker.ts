@@ -1,4 +1,4 @@
-import { UnrecoverableError, WaitingError, Worker } from 'bullmq';
+import { DelayedError, UnrecoverableError, WaitingError, Worker } from 'bullmq';
 import type { IQueueBackend, Job } from 'bullmq';
 import type { Logger } from 'pino';
 import { JOBS } from '../contracts/jobs.ts';
@@ -25,6 +25,9 @@ type AnyWorker = Worker<unknown, unknown, string, IQueueBackend>;
  * after two crashes of its process; the ledger's sweep re-drives what ends here.
  */
 const MAX_STALLED_COUNT = 8;
+
+/** After a worker that does not serve it handed a job back, how long before the next may take it, up to twice that. */
+const HAND_BACK_MS = 1_000;
 
 /** Works `name` with `handler` until closed. Errors: `queue_unavailable` when the queue cannot be reached at the start. */
 export async function openJobWorker<N extends JobName>(
@@ -71,7 +74,20 @@ export async function openJobWorker<N extends JobName>(
         await job.moveToWait(token);
         throw new WaitingError();
       }
-      throw failure(job, toSightlineError(thrown), performance.now() - startedAt);
+      const error = toSightlineError(thrown);
+      if (error.code === 'job_handed_back') {
+        deps.metrics.finished(queue, 'handed_back', performance.now() - startedAt);
+        const delayMs = HAND_BACK_MS * (1 + Math.random());
+        if (deps.backends.kind === 'redis') {
+          await job.moveToDelayed(Date.now() + delayMs, token);
+          throw new DelayedError();
+        }
+        // Delaying counts an attempt on PostgreSQL; waiting here first keeps this worker from taking it again at once.
+        await settledWithin(new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve())), delayMs);
+        await job.moveToWait(token);
+        throw new WaitingError();
+      }
+      throw failure(job, error, performance.now() - startedAt);
     } finally {
       running -= 1;
       lastProgressAt = performance.now();

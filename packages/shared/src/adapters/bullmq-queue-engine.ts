@@ -2,10 +2,10 @@ import { Queue } from 'bullmq';
 import type { IQueueBackend, JobsOptions } from 'bullmq';
 import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';
-import { JOBS, LANE_PRIORITY } from '../contracts/jobs.ts';
+import { JOBS, LANE_PLACES, LANE_PRIORITY } from '../contracts/jobs.ts';
 import type { JobData, JobName, Lane } from '../contracts/jobs.ts';
 import { SightlineError } from '../runtime/errors.ts';
-import type { JobHandler, JobWorker, QueueEngine } from '../ports/queue-engine.ts';
+import type { AddOptions, JobHandler, JobWorker, QueueEngine } from '../ports/queue-engine.ts';
 import { openQueueBackends } from './bullmq-backends.ts';
 import type { QueueBackends, QueuePlace } from './bullmq-backends.ts';
 import { openJobMetrics } from './bullmq-job-metrics.ts';
@@ -13,6 +13,7 @@ import { openJobWorker } from './bullmq-job-worker.ts';
 import { ProgressWatchdog } from './bullmq-progress-watchdog.ts';
 import { openJobResults } from './bullmq-job-results.ts';
 import type { JobResults } from './bullmq-job-results.ts';
+import { laneStats, moveTo } from './bullmq-lanes.ts';
 
 export interface QueueEngineDeps {
   logger: Logger;
@@ -83,13 +84,10 @@ class BullmqQueueEngine implements QueueEngine {
     this.#watchdog = new ProgressWatchdog(deps.stuckAfterMs ?? 120_000, deps.logger);
   }
 
-  async add<N extends JobName>(
-    name: N,
-    data: JobData<N>,
-    options: { lane: Lane; jobId?: string; delayMs?: number },
-  ): Promise<void> {
-    await this.#add(name, data, {
-      priority: LANE_PRIORITY[options.lane],
+  async add<N extends JobName>(name: N, data: JobData<N>, options: AddOptions): Promise<void> {
+    const priority = LANE_PRIORITY[options.lane] + Math.min(Math.max(options.place ?? 0, 0), LANE_PLACES - 1);
+    const job = await this.#add(name, data, {
+      priority,
       attempts: JOBS[name].attempts,
       backoff: { type: 'exponential', delay: BACKOFF_MS, jitter: 0.5 },
       removeOnComplete: KEEP_COMPLETED,
@@ -98,6 +96,7 @@ class BullmqQueueEngine implements QueueEngine {
       ...(options.jobId !== undefined && { deduplication: { id: options.jobId } }),
       ...(options.delayMs !== undefined && { delay: options.delayMs }),
     });
+    if (options.again && options.jobId !== undefined) await this.#reaching(() => moveTo(job, priority));
   }
 
   async request<N extends JobName>(
@@ -138,28 +137,15 @@ class BullmqQueueEngine implements QueueEngine {
   async stats(name: JobName): ReturnType<QueueEngine['stats']> {
     const queue = this.#queue(JOBS[name].queue);
     return this.#reaching(async () => {
-      const lanes = Object.values(LANE_PRIORITY);
-      const [counts, perPriority] = await Promise.all([
-        queue.getJobCounts('waiting', 'prioritized', 'active', 'delayed', 'failed'),
-        queue.getCountsPerPriority(lanes),
-      ]);
-      // Waiting jobs stand in order of priority, then age: the first of each lane is its oldest.
-      let first = 0;
-      let oldestAddedAt = Infinity;
-      for (const priority of lanes) {
-        const count = perPriority[String(priority)] ?? 0;
-        if (count > 0) {
-          const [job] = await queue.getJobs(['prioritized'], first, first, true);
-          if (job) oldestAddedAt = Math.min(oldestAddedAt, job.timestamp);
-        }
-        first += count;
-      }
+      const counts = await queue.getJobCounts('waiting', 'prioritized', 'active', 'delayed', 'failed');
+      const lanes = await laneStats(queue, counts['prioritized'] ?? 0);
       return {
         waiting: (counts['waiting'] ?? 0) + (counts['prioritized'] ?? 0),
         active: counts['active'] ?? 0,
         delayed: counts['delayed'] ?? 0,
         failed: counts['failed'] ?? 0,
-        oldestWaitingSeconds: oldestAddedAt === Infinity ? 0 : Math.max(0, (Date.now() - oldestAddedAt) / 1000),
+        oldestWaitingSeconds: Math.max(...Object.values(lanes).map(({ oldestWaitingSeconds }) => oldestWaitingSeconds)),
+        lanes,
       };
     });
   }

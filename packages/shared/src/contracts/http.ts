@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { ERRORS } from '../runtime/errors.ts';
+import { keyId, keyName, scope } from './api-key.ts';
 import { filter } from './filter.ts';
 import { attributes, source, storableText } from './records.ts';
 
@@ -36,7 +37,12 @@ export const ingestionRequest = z
 export type IngestionRequest = z.input<typeof ingestionRequest>;
 
 const ingestionStatus = z.enum(['planning', 'running', 'paused', 'completed', 'failed', 'cancelled']);
-const ingestionLinks = z.strictObject({ self: z.string(), failures: z.string(), events: z.string() });
+const ingestionLinks = z.strictObject({
+  self: z.string(),
+  failures: z.string(),
+  events: z.string(),
+  report: z.string().nullable().describe('Once it is over.'),
+});
 
 export const ingestionAccepted = z
   .strictObject({ ingestion_id: z.string(), status: ingestionStatus, links: ingestionLinks })
@@ -47,7 +53,11 @@ export const ingestionView = z
   .strictObject({
     ingestion_id: z.string(),
     status: ingestionStatus,
-    reason: z.string().nullable().describe('Why it is paused or failed.'),
+    reason: z.string().nullable().describe('Why it is paused or failed, or what it waits for.'),
+    hold: z
+      .enum(['user', 'failures'])
+      .nullable()
+      .describe('Who paused it: a request, or a storm of failures. Only a resume lets it go. Null: it goes on by itself.'),
     source,
     dry_run: z.boolean().describe('It only listed and counted.'),
     counts: z.strictObject({ listed: z.int(), indexed: z.int(), unchanged: z.int(), duplicate: z.int(), failed: z.int() }),
@@ -56,12 +66,36 @@ export const ingestionView = z
       .nullable()
       .describe('Objects dealt with a second, over the last half minute where it was watched, else over the whole run.'),
     eta_seconds: z.number().nullable().describe('Null while the source is still being listed, and once it is over.'),
+    estimate: z
+      .strictObject({
+        bytes: z.int(),
+        duplicates: z
+          .int()
+          .nullable()
+          .describe('Objects whose eTag and size another of the listing has; null for directories, whose eTags do not tell.'),
+        seconds: z
+          .number()
+          .nullable()
+          .describe("At the rate of the stack's ingestions of the last week; null where there are none."),
+      })
+      .nullable()
+      .describe('Of a dry run: what ingesting it would take.'),
     created_at: time,
     finished_at: time.nullable(),
     links: ingestionLinks,
   })
   .meta({ id: 'Ingestion' });
 export type IngestionView = z.infer<typeof ingestionView>;
+
+export const resumeRequest = z
+  .strictObject({
+    accept_failures: z
+      .boolean()
+      .default(false)
+      .describe('Of one that a storm of failures paused: such failures are counted from now on, and pause it no more.'),
+  })
+  .nullish()
+  .meta({ id: 'ResumeRequest' });
 
 export const ingestionListQuery = z.strictObject({
   status: ingestionStatus.optional(),
@@ -124,7 +158,12 @@ export type ParsedSearchRequest = z.output<typeof searchRequest>;
 
 const legExplanation = z.strictObject({
   rank: z.int().nullable().describe('From 1 within the leg; null when the leg did not list it.'),
-  score: z.number().nullable().describe('Cosine, or BM25 for keywords; null where the point has nothing to compare.'),
+  score: z
+    .number()
+    .nullable()
+    .describe(
+      'Cosine, or BM25 for keywords; null where the point has nothing to compare. With API keys the score of keywords is not told: it weighs words by how rare they are among all tenants.',
+    ),
 });
 
 export const explanation = z
@@ -209,6 +248,67 @@ export const removal = z
   })
   .meta({ id: 'Removal' });
 export type Removal = z.infer<typeof removal>;
+
+// API keys and tenants.
+
+const DAYS_MOST = 3_650;
+export const apiKeyParams = z.strictObject({ key_id: keyId });
+export const apiKeyRequest = z
+  .strictObject({
+    name: keyName,
+    scopes: z.array(scope).min(1).max(8),
+    expires_in_days: z.number().positive().max(DAYS_MOST).optional().describe('It never expires when left out.'),
+  })
+  .meta({ id: 'ApiKeyRequest' });
+export type ApiKeyRequest = z.input<typeof apiKeyRequest>;
+
+export const apiKeyRotation = z
+  .strictObject({
+    overlap_seconds: z
+      .int()
+      .min(0)
+      .max(30 * 24 * 3_600)
+      .default(24 * 3_600)
+      .describe('How long the old key still works.'),
+  })
+  .meta({ id: 'ApiKeyRotation' });
+
+export const apiKeyView = z
+  .strictObject({
+    key_id: z.string(),
+    tenant: z.string(),
+    name: z.string(),
+    scopes: z.array(scope),
+    created_at: time,
+    expires_at: time.nullable(),
+    revoked_at: time.nullable(),
+    last_used_at: time.nullable().describe('To the minute.'),
+  })
+  .meta({ id: 'ApiKey' });
+export type ApiKeyView = z.infer<typeof apiKeyView>;
+
+export const apiKeyIssued = z
+  .strictObject({ key: apiKeyView, secret: z.string().describe('Told this once: only its hash is kept.') })
+  .meta({ id: 'ApiKeyIssued' });
+export const apiKeyList = z.strictObject({ keys: z.array(apiKeyView) }).meta({ id: 'ApiKeyList' });
+
+export const tenantDeletionQuery = z.strictObject({
+  confirm: z.string().max(64).describe("The tenant's name: everything of it goes for good."),
+});
+export const tenantDeletion = z
+  .strictObject({
+    tenant: z.string(),
+    cancelled_ingestions: z.int().describe('Those that were still going.'),
+    points: z.int().describe('Of the index, tombstones among them.'),
+    ingestions: z.int(),
+    failures: z.int(),
+    api_keys: z.int(),
+    stored_objects: z
+      .strictObject({ queries: z.int(), thumbnails: z.int(), reports: z.int() })
+      .describe("Of the stack's own bucket; the sources are not touched."),
+  })
+  .meta({ id: 'TenantDeletion' });
+export type TenantDeletion = z.infer<typeof tenantDeletion>;
 
 // The index and the service itself.
 

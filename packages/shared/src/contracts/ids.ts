@@ -38,6 +38,26 @@ export function thumbnailPrefix(tenant: string, assetId: string): string {
   return `thumbnails/${tenant}/${assetId}/`;
 }
 
+/** What came of an ingestion, in JSON Lines: a summary, then a line for each failure. */
+export function reportKey(tenant: string, ingestionId: string): string {
+  return `reports/${tenant}/${ingestionId}.jsonl`;
+}
+
+/** Lock name that keeps an ingestion to one planner at a time. */
+export function planLockKey(ingestionId: string): string {
+  return `plan:${ingestionId}`;
+}
+
+/** Everything of a tenant in the system bucket. */
+export function tenantPrefixes(tenant: string): string[] {
+  return ['queries', 'thumbnails', 'reports'].map((kind) => `${kind}/${tenant}/`);
+}
+
+/** Lock name that orders the deletions of one tenant. */
+export function tenantLockKey(tenant: string): string {
+  return `tenant:${tenant}`;
+}
+
 /** Lock name that orders the writers of one asset. */
 export function assetLockKey(tenant: string, assetId: string): string {
   return `asset:${tenant}:${assetId}`;

@@ -8,7 +8,13 @@ export const JOBS = {
   /** Plan an ingestion: list its source and cut it into chunks. */
   plan: {
     queue: 'ingest',
-    schema: z.strictObject({ tenant: z.string(), ingestionId: z.string(), traceId: z.string() }),
+    schema: z.strictObject({
+      tenant: z.string(),
+      ingestionId: z.string(),
+      traceId: z.string(),
+      /** Adds what is owed to the queue again, after a pause; plans nothing. Optional for as long as there are other plan jobs. */
+      redrive: z.literal(true).optional(),
+    }),
     attempts: 5,
   },
   /** Encode one chunk of an ingestion; the chunk's references are read from the ledger. */
@@ -59,6 +65,12 @@ export const encodeQueryResult = z.strictObject({
 });
 export type EncodeQueryResult = z.infer<typeof encodeQueryResult>;
 
-/** BullMQ priorities: lower is sooner. Lanes share one queue per kind of work. */
-export const LANE_PRIORITY = { interactive: 1, event: 10, bulk: 100 } as const;
+/**
+ * BullMQ priorities: lower is sooner. Lanes share one queue per kind of work; a lane's places follow its base, so that lanes do
+ * not meet. Jobs from before there were places (1, 10, 100) go first, and count as interactive.
+ */
+export const LANE_PRIORITY = { interactive: 1, event: 1_001, bulk: 2_001 } as const;
 export type Lane = keyof typeof LANE_PRIORITY;
+
+/** Places within a lane, from 0. */
+export const LANE_PLACES = 1_000;

@@ -10,8 +10,9 @@ export interface SourcePlace {
 }
 
 /**
- * The place of a source, in one spelling each (no trailing slash, `.` or `..`), because asset ids are made from it.
- * Null for a directory or manifest whose path is not absolute.
+ * The place of a source, in one spelling each (a path without trailing slash, `.` or `..`; a manifest's `s3://bucket/key` as
+ * it is), because asset ids are made from it. Null for a directory or manifest whose path is not absolute, and for an s3 address
+ * without bucket or key.
  */
 export function sourcePlace(source: Source): SourcePlace | null {
   switch (source.type) {
@@ -20,6 +21,7 @@ export function sourcePlace(source: Source): SourcePlace | null {
       return path === null ? null : { bucket: path, prefix: '', manifestKey: null };
     }
     case 'manifest': {
+      if (source.uri.startsWith('s3://')) return storedManifest(source.uri);
       const path = absolutePath(source.uri.startsWith('file://') ? decodeFileUri(source.uri) : source.uri);
       if (path === null || path === '/') return null;
       const cut = path.lastIndexOf('/');
@@ -34,6 +36,26 @@ export function sourcePlace(source: Source): SourcePlace | null {
 export function sourceKey(source: Source): string {
   const place = sourcePlace(source);
   return JSON.stringify(place ? [place.bucket, place.prefix, place.manifestKey] : source);
+}
+
+/** Everything that a source can name lies under this; a manifest's pictures lie in its folder. */
+export type Region = Pick<SourcePlace, 'bucket' | 'prefix'>;
+
+/** Whether two sources can name the same object. */
+export function overlaps(a: Region, b: Region): boolean {
+  return a.bucket === b.bucket && (a.prefix.startsWith(b.prefix) || b.prefix.startsWith(a.prefix));
+}
+
+/** Whether an object lies in a region. */
+export function contains({ bucket, prefix }: Region, object: { bucket: string; key: string }): boolean {
+  return object.bucket === bucket && object.key.startsWith(prefix);
+}
+
+/** `s3://bucket/folder/manifest.jsonl`: keys of S3 have no `.` or `..`, and nothing in them is escaped. */
+function storedManifest(uri: string): SourcePlace | null {
+  const [, bucket = '', key = ''] = /^s3:\/\/([^/]*)\/?(.*)$/s.exec(uri) ?? [];
+  if (bucket === '' || key === '' || key.endsWith('/')) return null;
+  return { bucket, prefix: key.slice(0, key.lastIndexOf('/') + 1), manifestKey: key };
 }
 
 function absolutePath(path: string): string | null {

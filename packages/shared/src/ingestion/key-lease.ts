@@ -49,6 +49,19 @@ export async function withLeasedKeys(
   }
 }
 
+/** As `withLeasedKeys` with one key, but for waiting: answers false when another holds it. */
+export async function withFreeKey(
+  { ledger, sleep }: LeaseDeps,
+  key: string,
+  { ttlMs }: LeaseOptions,
+  work: (lease: HeldLease) => Promise<void>,
+): Promise<boolean> {
+  const { token, version, granted } = await ledger.leaseKeys([key], { ttlMs });
+  if (granted.length === 0) return false;
+  await hold({ ledger, sleep }, token, ttlMs, (assertHeld) => work({ version, assertHeld }));
+  return true;
+}
+
 async function hold(
   { ledger, sleep }: LeaseDeps,
   token: string,

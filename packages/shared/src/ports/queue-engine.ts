@@ -13,13 +13,32 @@ export interface JobContext {
 
 export type JobHandler<N extends JobName> = (data: JobData<N>, context: JobContext) => Promise<unknown>;
 
+export interface AddOptions {
+  lane: Lane;
+  jobId?: string;
+  delayMs?: number;
+  /**
+   * Place within the lane, from 0 to 999: jobs of a lower place go first, equal ones in the order they came. The bulk lane's fair
+   * shares are made of it. 0 when left out.
+   */
+  place?: number;
+  /** With a `jobId` that may wait already: it then moves to this place. What waited long gets further so. */
+  again?: boolean;
+}
+
+/** Of one lane, or of all. */
+export interface LaneStats {
+  waiting: number;
+  oldestWaitingSeconds: number;
+}
+
 /**
  * BullMQ as the services see it, on PostgreSQL or on Redis: nothing of either connection shows here. Payloads are parsed on
  * both sides. Errors: `queue_unavailable` (may pass).
  */
 export interface QueueEngine {
   /** The same `jobId` twice while the first still waits or runs is one job. */
-  add<N extends JobName>(name: N, data: JobData<N>, options: { lane: Lane; jobId?: string; delayMs?: number }): Promise<void>;
+  add<N extends JobName>(name: N, data: JobData<N>, options: AddOptions): Promise<void>;
   /** Adds a job and waits for its result (unparsed). Throws `encoder_unavailable` when nobody answers in time; the job is then dropped. */
   request<N extends JobName>(
     name: N,
@@ -28,13 +47,14 @@ export interface QueueEngine {
   ): Promise<unknown>;
   /**
    * Works one kind of job until closed. What is thrown is retried with back-off and jitter when its code is retryable, else final;
-   * an error without a code counts as `internal`, which is retryable.
+   * an error without a code counts as `internal`, which is retryable. `job_handed_back` is no failure: the job waits a moment and may
+   * be taken by another worker, no attempt is counted.
    */
   work<N extends JobName>(name: N, handler: JobHandler<N>, options: { concurrency: number }): Promise<JobWorker>;
-  /** Depth per lane and the age of the oldest waiting job. */
+  /** Depth and age of the oldest waiting job, in total and per lane. */
   stats(
     name: JobName,
-  ): Promise<{ waiting: number; active: number; delayed: number; failed: number; oldestWaitingSeconds: number }>;
+  ): Promise<LaneStats & { active: number; delayed: number; failed: number; lanes: Record<Lane, LaneStats> }>;
   /** Throws while the queue does not answer, or a worker of this process takes nothing although jobs wait. */
   ping(): Promise<void>;
   close(): Promise<void>;

@@ -27,9 +27,20 @@ export function gaugeQueues(registry: Registry, queue: QueueEngine): void {
     labelNames: ['queue'],
     registers,
   });
+  const laneJobs = new Gauge({
+    name: 'sightline_queue_lane_waiting_jobs',
+    help: 'Waiting jobs by lane.',
+    labelNames: ['queue', 'lane'],
+    registers,
+  });
+  const laneAge = new Gauge({
+    name: 'sightline_queue_lane_oldest_waiting_seconds',
+    help: 'Age of the oldest waiting job of a lane.',
+    labelNames: ['queue', 'lane'],
+    registers,
+  });
   async function collect(): Promise<void> {
-    jobs.reset();
-    age.reset();
+    for (const gauge of [jobs, age, laneJobs, laneAge]) gauge.reset();
     await Promise.all(
       Object.keys(JOBS)
         .filter(isJobName)
@@ -39,6 +50,10 @@ export function gaugeQueues(registry: Registry, queue: QueueEngine): void {
           for (const state of ['waiting', 'active', 'delayed', 'failed'] as const)
             jobs.set({ queue: JOBS[name].queue, state }, stats[state]);
           age.set({ queue: JOBS[name].queue }, stats.oldestWaitingSeconds);
+          for (const [lane, { waiting, oldestWaitingSeconds }] of Object.entries(stats.lanes)) {
+            laneJobs.set({ queue: JOBS[name].queue, lane }, waiting);
+            laneAge.set({ queue: JOBS[name].queue, lane }, oldestWaitingSeconds);
+          }
         }),
     );
   }

@@ -1,3 +1,6 @@
+import type { HeldLease } from '@sightline/shared/ingestion/key-lease';
+import { acceptsFailuresSetting } from '@sightline/shared/ingestion/failure-storms';
+import { tellPause } from '@sightline/shared/ingestion/ingestion-events';
 import type { Ingestion } from '@sightline/shared/ports/ledger';
 import type { PlannedChunk } from './chunk-builder.ts';
 import type { PlanDeps } from './plan-deps.ts';
@@ -8,23 +11,77 @@ export interface Planning {
   ingestion: Ingestion;
   traceId: string;
   signal: AbortSignal;
+  /** Nobody else plans this ingestion while it is held. */
+  lease: HeldLease;
   nextChunkNo: number;
+  /** Chunks that may be added before the backlog is looked at again, and the fair place of the next. */
+  allowance: { chunks: number; place: number };
 }
 
+/** Thrown to end a turn of planning where it stands: the next one goes on from the ledger's cursor. */
+export class PlanningStops extends Error {}
+
+/** The backlog is counted once for so many chunks at most: planners of one tenant beside each other overshoot by no more. */
+const CHUNKS_A_LOOK = 16;
 const BACKLOG_PAUSE_MS = 250;
 
-/** Adds a chunk to the ledger, then to the queue; waits while too much is owed. Of a dry run it is counted, and is not there. */
-export async function addPlannedChunk(planning: Planning, chunk: PlannedChunk | null): Promise<void> {
+export function planning(of: Omit<Planning, 'nextChunkNo' | 'allowance'>): Planning {
+  return { ...of, nextChunkNo: of.ingestion.nextChunkNo, allowance: { chunks: 0, place: 0 } };
+}
+
+/**
+ * Adds a chunk to the ledger, then to the queue. Of a dry run it is counted, and is not there. Throws PlanningStops when the
+ * ingestion is held or over, when this chunk makes a storm of failures, and when enough is owed; with `waits` it waits for
+ * that instead, for what would have to begin from its beginning.
+ */
+export async function addPlannedChunk(
+  state: Planning,
+  chunk: PlannedChunk | null,
+  { waits = false }: { waits?: boolean } = {},
+): Promise<void> {
   if (!chunk) return;
-  const { deps, ingestion, traceId, signal } = planning;
+  const { deps, ingestion, traceId, signal, lease } = state;
   const { tenant, ingestionId } = ingestion;
-  signal.throwIfAborted();
+  await assertGoesOn(state);
+  if (await isStorm(state, chunk)) throw new PlanningStops('a storm of failures');
   if (ingestion.dryRun) {
-    const counted = { ...chunk, entries: [], chunkNo: planning.nextChunkNo++, at: deps.now() };
+    lease.assertHeld();
+    const counted = { ...chunk, entries: [], chunkNo: state.nextChunkNo++, at: deps.now() };
     return deps.ledger.addChunk(ingestionId, counted);
   }
-  while ((await deps.ledger.countOutstandingChunks()) >= deps.highWaterChunks) await deps.sleep(BACKLOG_PAUSE_MS, signal);
-  const chunkNo = planning.nextChunkNo++;
+  while (chunk.entries.length > 0 && state.allowance.chunks === 0) {
+    const room = await deps.backlog.room(tenant);
+    state.allowance = { chunks: Math.min(room.chunks, CHUNKS_A_LOOK), place: room.owed };
+    if (room.chunks > 0) break;
+    if (!waits) throw new PlanningStops('enough is owed');
+    await deps.sleep(BACKLOG_PAUSE_MS, signal);
+    await assertGoesOn(state);
+  }
+  lease.assertHeld();
+  const chunkNo = state.nextChunkNo++;
   await deps.ledger.addChunk(ingestionId, { ...chunk, chunkNo, at: deps.now() });
-  if (chunk.entries.length > 0) await deps.enqueueChunk({ tenant, ingestionId, chunkNo }, traceId);
+  if (chunk.entries.length === 0) return;
+  await deps.enqueueChunk({ tenant, ingestionId, chunkNo }, { traceId, place: state.allowance.place });
+  state.allowance.place += 1;
+  state.allowance.chunks -= 1;
+}
+
+async function assertGoesOn({ deps, ingestion, signal }: Planning): Promise<void> {
+  signal.throwIfAborted();
+  const now = await deps.ledger.getIngestion(ingestion.tenant, ingestion.ingestionId);
+  const isActive = now && (now.status === 'planning' || now.status === 'running' || now.status === 'paused');
+  if (!isActive || now.hold !== null) throw new PlanningStops('the ingestion is held or over');
+}
+
+/** What planning itself finds wrong can be a storm as well: a manifest of pictures that are not there. */
+async function isStorm({ deps, ingestion, traceId }: Planning, { entries, failures }: PlannedChunk): Promise<boolean> {
+  const { ingestionId } = ingestion;
+  // A record without its pictures is there only because they are not.
+  const settled = entries.filter(({ object, reconcile }) => object && !reconcile).length + failures.length;
+  const reason = deps.storms.note(ingestionId, { settled, failed: failures.map(({ code }) => code) });
+  if (reason === null || (await deps.ledger.getSetting(acceptsFailuresSetting(ingestionId))) !== null) return false;
+  deps.logger.warn({ ingestionId, traceId, reason }, 'a storm of failures: the ingestion is held');
+  await deps.ledger.setHold(ingestionId, 'failures', { reason, at: deps.now() });
+  await tellPause(deps, ingestion, { service: 'ingest-worker', traceId, at: deps.now() });
+  return true;
 }

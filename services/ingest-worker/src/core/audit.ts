@@ -1,3 +1,4 @@
+import { contains } from '@sightline/shared/contracts/source-place';
 import type { Ledger } from '@sightline/shared/ports/ledger';
 import type { ObjectStore } from '@sightline/shared/ports/object-store';
 import type { VectorIndex } from '@sightline/shared/ports/vector-index';
@@ -56,7 +57,7 @@ export async function auditIndex(
   };
   const set = deps.openExpectedSet();
   try {
-    const expectation = await expectSources(deps, tenant, set, { withETags: true, signal });
+    const expectation = await expectSources(deps, tenant, set, { ...(signal && { signal }) });
     describeSources(report, expectation);
     await dropRemovedItems(deps.index, tenant, set, signal);
     for (const { ingestion, place } of expectation.sources) {
@@ -86,12 +87,11 @@ async function comparePoints(
   { index }: AuditDeps,
   tenant: string,
   set: ExpectedSet,
-  { listedBuckets, unreadable }: Expectation,
+  { listed, unreadable }: Expectation,
   report: AuditReport,
   tell: (finding: Finding) => Promise<void>,
   signal: AbortSignal | undefined,
 ): Promise<void> {
-  const unknownBuckets = new Set(unreadable.map(({ place }) => place.bucket));
   for (let after: string | undefined; ;) {
     signal?.throwIfAborted();
     const page = await index.scan(tenant, { after, limit: PAGE, withVectors: true });
@@ -99,12 +99,13 @@ async function comparePoints(
     for (const point of page) {
       const { findings, agreed } = comparePoint(set, point, {
         spec: index.spec,
-        isListed: (bucket) => listedBuckets.has(bucket),
+        isListed: (object) => listed.some((place) => contains(place, object)),
       });
       if (agreed) report.agreed[agreed] += 1;
       for (const finding of findings) {
         // Of a source that cannot be read nobody knows what is extra; the source itself is reported.
-        if (finding.kind === 'extra' && finding.bucket !== null && unknownBuckets.has(finding.bucket)) continue;
+        const object = finding.bucket === null ? null : { bucket: finding.bucket, key: finding.key };
+        if (finding.kind === 'extra' && object && unreadable.some(({ place }) => contains(place, object))) continue;
         await tell(finding);
       }
     }

@@ -1,19 +1,24 @@
 import type { ChunkEntry, ChunkOutcome, Ledger } from '@sightline/shared/ports/ledger';
 
-/** Entries of a chunk: one job's work. */
-export const CHUNK_ENTRIES = 64;
 /** A chunk is a row of the ledger and a worker's working set: long texts close it sooner. */
-const CHUNK_BYTES = 4 * 1024 * 1024;
+const CHUNK_BYTES = 256 * 1024;
 
 export type PlannedChunk = Omit<Parameters<Ledger['addChunk']>[1], 'chunkNo' | 'at'>;
 
 /** Gathers what planning finds until it makes a chunk. */
 export class ChunkBuilder {
+  readonly #most: number;
   #entries: ChunkEntry[] = [];
   #failures: ChunkOutcome['failures'] = [];
   #listed = 0;
   #bytes = 0;
+  #retried: string[] = [];
   #cursor = '';
+
+  /** `most`: entries of a chunk, one job's work. */
+  constructor(most: number) {
+    this.#most = most;
+  }
 
   /** `cursor`: where planning goes on after this. */
   addEntry(entry: ChunkEntry, cursor: string): void {
@@ -31,14 +36,27 @@ export class ChunkBuilder {
     this.#cursor = cursor;
   }
 
+  /** Failures that are tried again by what was added: listed before, so not counted as listed again. */
+  addRetried(keys: string[]): void {
+    this.#retried.push(...keys);
+    this.#listed -= keys.length;
+  }
+
   get isFull(): boolean {
-    return this.#entries.length + this.#failures.length >= CHUNK_ENTRIES || this.#bytes >= CHUNK_BYTES;
+    return this.#entries.length + this.#failures.length >= this.#most || this.#bytes >= CHUNK_BYTES;
   }
 
   /** The chunk so far, or null when there is nothing; the builder is empty again. */
   take(): PlannedChunk | null {
     if (this.#entries.length + this.#failures.length === 0) return null;
-    const chunk = { entries: this.#entries, failures: this.#failures, listed: this.#listed, cursor: this.#cursor };
+    const chunk: PlannedChunk = {
+      entries: this.#entries,
+      failures: this.#failures,
+      listed: this.#listed,
+      cursor: this.#cursor,
+      ...(this.#retried.length > 0 && { retried: this.#retried }),
+    };
+    this.#retried = [];
     this.#entries = [];
     this.#failures = [];
     this.#listed = 0;

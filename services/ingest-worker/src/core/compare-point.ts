@@ -31,12 +31,12 @@ const NORM_TOLERANCE = 1e-3;
 
 /**
  * Compares one point of the index with the sources, and notes in `set` what it saw. `spec` is given where points come with
- * their vectors; `isListed` says that the bucket's pictures are themselves a source.
+ * their vectors; `isListed` says that pictures of that place are themselves a source.
  */
 export function comparePoint(
   set: ExpectedSet,
   point: AssetPoint,
-  { spec, isListed }: { spec: IndexSpec | null; isListed: (bucket: string) => boolean },
+  { spec, isListed }: { spec: IndexSpec | null; isListed: (object: { bucket: string; key: string }) => boolean },
 ): Comparison {
   if (point.kind === 'passage') return comparePassage(set, point, spec);
   const { object } = point;
@@ -45,7 +45,7 @@ export function comparePoint(
   if (point.assetId !== pictureAssetId(point.tenant, object.bucket, object.key)) {
     return { findings: [finding('duplicate', point, 'the object has a point under another id', null)], agreed: null };
   }
-  if (!expected?.eTag) return compareUnexpected(set, point, expected, isListed(object.bucket));
+  if (!expected?.eTag) return compareUnexpected(set, point, expected, isListed(object));
 
   // Not those of a picture that has to go: without it the item's text needs a point of its own.
   if (!point.deleted) for (const { itemId, text } of point.records) set.addFirstPassage(itemId, text);
@@ -82,7 +82,7 @@ function compareUnexpected(set: ExpectedSet, point: AssetPoint, expected: Expect
 }
 
 /** The records on a picture against the items that name it. */
-function compareRecords(set: ExpectedSet, point: AssetPoint): Finding[] {
+export function compareRecords(set: ExpectedSet, point: AssetPoint): Finding[] {
   const { object } = point;
   if (!object) return [];
   const findings: Finding[] = [];
@@ -127,9 +127,9 @@ function comparePassage(set: ExpectedSet, point: AssetPoint, spec: IndexSpec | n
   if (point.assetId !== passageAssetId(point.tenant, record.itemId, point.passageNo)) {
     return { findings: [finding('duplicate', point, 'the passage has a point under another id', null)], agreed: null };
   }
+  set.addPassage({ assetId: point.assetId, itemId: record.itemId, passageNo: point.passageNo, text: record.text });
   const item = set.item(record.itemId);
   if (!item) return { findings: [finding('extra', point, 'no manifest has the item', leaveEntry(set, record))], agreed: null };
-  set.addPassage({ assetId: point.assetId, itemId: record.itemId, passageNo: point.passageNo, text: record.text });
   const findings = vectorFaults(point, spec).map((detail) => finding('malformed', point, detail, null));
   if (!sameItem(item, record)) {
     findings.push(finding('malformed', point, 'the record is old', { record: item, reconcile: 'write' }));

@@ -1,13 +1,13 @@
 import { pictureAssetId } from '@sightline/shared/contracts/ids';
-import { sourcePlace, type SourcePlace } from '@sightline/shared/contracts/source-place';
+import { overlaps, sourcePlace, type Region, type SourcePlace } from '@sightline/shared/contracts/source-place';
 import type { Ingestion, Ledger } from '@sightline/shared/ports/ledger';
 import type { ObjectStore } from '@sightline/shared/ports/object-store';
 import { SightlineError } from '@sightline/shared/runtime/errors';
 import type { ExpectedSet } from './expected-set.ts';
 import { findItemLines, type ItemLines } from './item-lines.ts';
 import { listPictures } from './list-pictures.ts';
-import { mapAhead } from './map-ahead.ts';
-import { readManifest } from './read-manifest.ts';
+import { lookAtUnlisted } from './look-at-unlisted.ts';
+import { readManifest, type ItemRecord } from './read-manifest.ts';
 
 export interface ExpectDeps {
   store: ObjectStore;
@@ -15,52 +15,88 @@ export interface ExpectDeps {
   openItemLines: () => ItemLines;
 }
 
+/** A known source. Of two that name an item the one of the higher rank, ingested later, speaks for it. */
+export interface KnownSource {
+  ingestion: Ingestion;
+  place: SourcePlace;
+  rank: number;
+}
+
 /** What was read of the sources. */
 export interface Expectation {
   /** Sources that are known and could not be read: what they name is not known, so nothing may be called extra on their account. */
-  unreadable: { ingestion: Ingestion; place: SourcePlace; error: SightlineError }[];
-  /** Buckets of which the pictures themselves are a source, not only what manifests name. */
-  listedBuckets: Set<string>;
-  sources: { ingestion: Ingestion; place: SourcePlace }[];
+  unreadable: (KnownSource & { error: SightlineError })[];
+  /** Places of which the pictures themselves are a source, not only what manifests name. */
+  listed: Region[];
+  sources: KnownSource[];
+  /** Manifests elsewhere, which were not read: they may name an item that those which were read name, or name no more. */
+  unread: KnownSource[];
 }
 
-const PAGE = 500;
-const HEADS_AT_ONCE = 16;
-
 /**
- * Reads what the known sources of a tenant hold at present into `set`: pictures with their eTags, and items by their last line
- * of the latest ingested manifest. `onlyBucket` leaves other buckets' listings out, their manifests are read all the same;
- * `withETags` also looks at each object that only a manifest names.
+ * Reads what the known sources of a tenant hold at present into `set`: pictures with their eTags, and items by their last line of
+ * the latest ingested manifest. With `within` only sources that can name an object there are read, and listed only there;
+ * `beside` adds the manifests that were ingested beside this one, whose records may have come before its own.
  */
 export async function expectSources(
   { store, ledger, openItemLines }: ExpectDeps,
   tenant: string,
   set: ExpectedSet,
-  { onlyBucket, withETags, signal }: { onlyBucket?: string; withETags: boolean; signal?: AbortSignal },
+  { within, beside, signal }: { within?: Region; beside?: Ingestion; signal?: AbortSignal } = {},
 ): Promise<Expectation> {
-  const expectation: Expectation = { unreadable: [], listedBuckets: new Set(), sources: [] };
-  for (const ingestion of await ledger.latestIngestions(tenant)) {
+  const expectation: Expectation = { unreadable: [], listed: [], sources: [], unread: [] };
+  for (const [rank, ingestion] of (await ledger.latestIngestions(tenant)).entries()) {
     const place = sourcePlace(ingestion.source);
-    if (!place || ingestion.source.type === 'prefix') continue;
-    try {
-      if (place.manifestKey !== null) await expectItems({ store, openItemLines }, tenant, set, place, signal);
+    if (!place) continue;
+    const source = { ingestion, place, rank };
+    if (within && !overlaps(place, within)) {
+      const ranBeside = beside && sourcePlace(beside.source)?.manifestKey !== null && isBeside(ingestion, beside);
+      if (place.manifestKey === null) continue;
+      if (!ranBeside) {
+        expectation.unread.push(source);
+        continue;
+      }
+    }
+    await readInto(expectation, source, async () => {
+      if (place.manifestKey !== null) await expectItems({ store, openItemLines }, tenant, set, source, signal);
       else {
-        expectation.listedBuckets.add(place.bucket);
-        if (onlyBucket !== undefined && onlyBucket !== place.bucket) continue;
-        for await (const { bucket, key, eTag } of listPictures(store, place, { signal })) {
+        expectation.listed.push(place);
+        for await (const { bucket, key, eTag } of listPictures(store, within ? smaller(place, within) : place, { signal })) {
           set.addPicture({ assetId: pictureAssetId(tenant, bucket, key), bucket, key, eTag });
         }
       }
-      expectation.sources.push({ ingestion, place });
-    } catch (error) {
-      if (!(error instanceof SightlineError)) throw error;
-      // A manifest that was deleted from a folder that is there names nothing any more.
-      if (error.code === 'object_not_found') expectation.sources.push({ ingestion, place });
-      else if (!isNeverRead(ingestion)) expectation.unreadable.push({ ingestion, place, error });
-    }
+    });
   }
-  if (withETags) await lookAtUnlisted(store, set);
+  const regions = within ? [within] : set.unlistedBuckets().map((bucket) => ({ bucket, prefix: '' }));
+  for (const region of regions) await lookAtUnlisted(store, tenant, set, region, signal);
   return expectation;
+}
+
+/** Reads of the manifests that were left out the items that are doubtful, and notes those that cannot be read. */
+export async function expectDoubtful(
+  { store, openItemLines }: Pick<ExpectDeps, 'store' | 'openItemLines'>,
+  tenant: string,
+  set: ExpectedSet,
+  expectation: Expectation,
+  signal?: AbortSignal,
+): Promise<void> {
+  for (const source of expectation.unread.splice(0)) {
+    await readInto(expectation, source, () =>
+      expectItems({ store, openItemLines }, tenant, set, source, signal, ({ itemId }) => set.isDoubtful(itemId)),
+    );
+  }
+}
+
+async function readInto(expectation: Expectation, source: KnownSource, read: () => Promise<void>): Promise<void> {
+  try {
+    await read();
+    expectation.sources.push(source);
+  } catch (error) {
+    if (!(error instanceof SightlineError)) throw error;
+    // A manifest that was deleted from a folder that is there names nothing any more.
+    if (error.code === 'object_not_found') expectation.sources.push(source);
+    else if (!isNeverRead(source.ingestion)) expectation.unreadable.push({ ...source, error });
+  }
 }
 
 /** Ingesting it failed before it brought anything: a mistyped path is no source. */
@@ -68,53 +104,38 @@ function isNeverRead({ status, nextChunkNo }: Ingestion): boolean {
   return status === 'failed' && nextChunkNo === 0;
 }
 
+function isBeside(other: Ingestion, { createdAt }: Ingestion): boolean {
+  return other.createdAt >= createdAt || other.finishedAt === null || other.finishedAt >= createdAt;
+}
+
+/** Where two overlapping places overlap. */
+function smaller(place: SourcePlace, within: Region): SourcePlace {
+  return { ...place, prefix: place.prefix.length > within.prefix.length ? place.prefix : within.prefix };
+}
+
 async function expectItems(
   { store, openItemLines }: Pick<ExpectDeps, 'store' | 'openItemLines'>,
   tenant: string,
   set: ExpectedSet,
-  place: SourcePlace,
+  { place, rank }: KnownSource,
   signal: AbortSignal | undefined,
+  isWanted: (record: ItemRecord) => boolean = () => true,
 ): Promise<void> {
   const lines = openItemLines();
   try {
     const { eTag } = await findItemLines(store, place, lines, { signal });
     const { records } = await readManifest(store, place, { ifMatch: eTag, signal });
     for await (const { record, lineNo } of records) {
-      if (!record || lines.lineOf(record.itemId) !== lineNo) continue;
+      if (!record || lines.lineOf(record.itemId) !== lineNo || !isWanted(record)) continue;
       const pictures = record.pictures.map(({ bucket, key }) => ({
         assetId: pictureAssetId(tenant, bucket, key),
         bucket,
         key,
         eTag: null,
       }));
-      set.addItem(record, pictures);
+      set.addItem(record, pictures, rank);
     }
   } finally {
     lines.close();
-  }
-}
-
-async function lookAtUnlisted(store: ObjectStore, set: ExpectedSet): Promise<void> {
-  for (let after = ''; ;) {
-    const page = set.unlisted(after, PAGE);
-    for await (const { picture, eTag } of mapAhead(page, HEADS_AT_ONCE, async (picture) => ({
-      picture,
-      eTag: await eTagOf(store, picture),
-    }))) {
-      if (eTag !== null) set.addPicture({ ...picture, eTag });
-    }
-    const last = page.at(-1);
-    if (!last || page.length < PAGE) return;
-    after = last.assetId;
-  }
-}
-
-async function eTagOf(store: ObjectStore, picture: { bucket: string; key: string }): Promise<string | null> {
-  try {
-    return (await store.head(picture))?.eTag ?? null;
-  } catch (error) {
-    // Forbidden, or a link out: to this stack it is not there. The failure is in the ledger.
-    if (error instanceof SightlineError && !error.retryable) return null;
-    throw error;
   }
 }

@@ -18,8 +18,8 @@ export type ExpectedItem = ItemRecord;
  */
 export interface ExpectedSet {
   addPicture: (picture: ExpectedPicture) => void;
-  /** Of two sources that name an item the later added one speaks for it; each source's pictures stay expected. */
-  addItem: (item: ExpectedItem, pictures: ExpectedPicture[]) => void;
+  /** Of two sources that name an item the one of the higher rank speaks for it; each source's pictures stay expected. */
+  addItem: (item: ExpectedItem, pictures: ExpectedPicture[], rank: number) => void;
   /** A user removed the item: it is not expected any more, its pictures are. */
   dropItem: (itemId: string) => void;
   addFailure: (failure: { bucket: string; key: string; eTag: string | null; code: ErrorCode }) => void;
@@ -32,8 +32,11 @@ export interface ExpectedSet {
   failure: (bucket: string, key: string, eTag: string | null) => ErrorCode | null;
   /** Any failure of that key. */
   anyFailure: (key: string) => ErrorCode | null;
-  /** Pictures that only manifests name, in ascending order of asset id: nobody has looked at their objects. */
-  unlisted: (after: string, limit: number) => ExpectedPicture[];
+  /** Pictures under a prefix that only manifests name, in ascending order of key: nobody has looked at their objects. */
+  unlisted: (within: { bucket: string; prefix: string }, after: string, limit: number) => ExpectedPicture[];
+  countUnlisted: (within: { bucket: string; prefix: string }) => number;
+  /** Where pictures that nobody has looked at lie. */
+  unlistedBuckets: () => string[];
 
   /** What the scan found: `live` can be shown, `removed` was taken off by a user, `down` is neither. */
   markSeen: (assetId: string, state: 'live' | 'removed' | 'down') => void;
@@ -47,6 +50,14 @@ export interface ExpectedSet {
   unseen: (after: string, limit: number) => ExpectedPicture[];
   /** In ascending order of item id; dropping items of a page does not upset the next. */
   items: (after: string, limit: number) => SeenItem[];
+
+  /** A point, or an item, of which only sources that were not read can say whether it is right. */
+  addDoubt: (doubt: { assetId: string | null; itemIds: string[] }) => void;
+  isDoubtful: (itemId: string) => boolean;
+  /** In ascending order of asset id. */
+  doubtfulPoints: (after: string, limit: number) => string[];
+  /** Those that are expected, in ascending order of item id. */
+  doubtfulItems: (after: string, limit: number) => SeenItem[];
   close: () => void;
 }
 

@@ -1,15 +1,12 @@
+import { totalsIn } from '@sightline/shared/contracts/dry-run';
+import { eventOfEnd } from '@sightline/shared/ingestion/ingestion-events';
 import { z } from 'zod';
 import type { Ingestion } from '@sightline/shared/ports/ledger';
 import { addPlannedChunk, type Planning } from './add-planned-chunk.ts';
-import { ChunkBuilder } from './chunk-builder.ts';
-import { compareItem, comparePoint, type Finding } from './compare-point.ts';
-import { dropRemovedItems } from './drop-removed-items.ts';
-import { expectSources, type Expectation } from './expect-sources.ts';
-import type { ExpectedSet } from './expected-set.ts';
-import type { PlanDeps } from './plan-deps.ts';
-import { placeOf } from './plan-ingestion.ts';
+import { estimateSeconds } from './dry-run-tally.ts';
+import { reconcile } from './reconcile.ts';
+import { writeReport } from './report.ts';
 
-const PAGE = 500;
 /**
  * What a pass drops can leave an item without its text, which the next pass finds and has written. More passes than this are
  * not of use: what still differs then, fails.
@@ -26,100 +23,51 @@ function passOf(cursor: string | null): number | null {
 }
 
 /**
- * Ends an ingestion whose chunks are all done: what the sources no longer have leaves the index, as chunks of its own, and
- * when those are done too the ingestion is `completed`. A dry run is at once. Answers whether it is.
+ * Ends an ingestion whose chunks are all done: what its place no longer has leaves the index, as chunks of its own, and when
+ * those are done too its report is written and it is `completed`. A dry run is at once. Answers whether it is.
  */
-export async function finishIngestion(
-  deps: PlanDeps,
-  ingestion: Ingestion,
-  traceId: string,
-  signal: AbortSignal,
-): Promise<boolean> {
+export async function finishIngestion(state: Planning): Promise<boolean> {
+  const { deps, ingestion } = state;
   const { ingestionId } = ingestion;
-  const isDone = async (): Promise<boolean> => (await deps.ledger.countOutstandingChunks(ingestionId)) === 0;
+  const isDone = async (): Promise<boolean> => (await deps.ledger.countOutstandingChunks({ ingestionId })) === 0;
   if (!ingestion.planned || !(await isDone())) return false;
   if (ingestion.dryRun) {
-    await deps.ledger.setStatus(ingestionId, ['planning', 'running', 'paused'], 'completed', { at: deps.now() });
-    return true;
+    await estimate(state);
+    return complete(state);
   }
-  const planning: Planning = { deps, ingestion, traceId, signal, nextChunkNo: ingestion.nextChunkNo };
   for (let pass = passOf(ingestion.cursor); pass !== null;) {
-    pass = await reconcile(planning, pass);
+    const hasDropped = await reconcile(state, JSON.stringify({ reconciling: pass }));
+    const next = hasDropped && pass < MAX_PASSES ? { reconciling: pass + 1 } : RECONCILED;
+    // Only now: a pass that died halfway begins again.
+    await addPlannedChunk(state, { entries: [], failures: [], listed: 0, cursor: JSON.stringify(next) });
+    pass = next.reconciling;
     // What it found is work for the encode workers; the sweep comes back when that is done.
     if (!(await isDone())) return false;
   }
-  await deps.ledger.setStatus(ingestionId, ['planning', 'running', 'paused'], 'completed', { at: deps.now() });
+  return complete(state);
+}
+
+async function complete({ deps, ingestion, traceId, signal, lease }: Planning): Promise<boolean> {
+  const { tenant, ingestionId } = ingestion;
+  const now = await deps.ledger.getIngestion(tenant, ingestionId);
+  // Held or cancelled since: neither is completed.
+  if (!now || now.hold || now.status === 'cancelled') return false;
+  const at = deps.now();
+  // Before it is said that all is over: whoever hears it finds the report.
+  await writeReport(deps, { ...now, status: 'completed', reason: null, finishedAt: at } satisfies Ingestion, signal);
+  lease.assertHeld();
+  await deps.events.publish([eventOfEnd(now, 'completed', null, { service: 'ingest-worker', traceId, at })]);
+  await deps.ledger.setStatus(ingestionId, ['planning', 'running', 'paused'], 'completed', { at });
   return true;
 }
 
-/**
- * Compares the index with all sources that share this ingestion's bucket, and all items, and drives what differs. Answers the
- * next pass, or null when there is nothing to look at again.
- */
-async function reconcile(planning: Planning, pass: number): Promise<number | null> {
-  const { deps, ingestion, signal } = planning;
-  const { bucket } = placeOf(ingestion);
-  const set = deps.openExpectedSet();
-  let hasDropped = false;
-  try {
-    const expectation = await expectSources(deps, ingestion.tenant, set, { onlyBucket: bucket, withETags: true, signal });
-    await dropRemovedItems(deps.index, ingestion.tenant, set, signal);
-    const chunk = new ChunkBuilder();
-    for await (const { entry } of differences(planning, set, expectation, bucket)) {
-      if (!entry) continue;
-      hasDropped ||= entry.reconcile !== 'write';
-      chunk.addEntry(entry, JSON.stringify({ reconciling: pass }));
-      if (chunk.isFull) await addPlannedChunk(planning, chunk.take());
-    }
-    await addPlannedChunk(planning, chunk.take());
-  } finally {
-    set.close();
-  }
-  const next = hasDropped && pass < MAX_PASSES ? { reconciling: pass + 1 } : RECONCILED;
-  // Only now: a pass that died halfway begins again.
-  await addPlannedChunk(planning, { entries: [], failures: [], listed: 0, cursor: JSON.stringify(next) });
-  return next.reconciling;
-}
-
-async function* differences(
-  { deps, ingestion, signal }: Planning,
-  set: ExpectedSet,
-  { unreadable, listedBuckets }: Expectation,
-  bucket: string,
-): AsyncGenerator<Finding> {
-  for (const { place, error } of unreadable) {
-    deps.logger.warn({ ingestionId: ingestion.ingestionId, place, code: error.code }, 'a known source cannot be read');
-  }
-  const isBucketKnown = unreadable.every(({ place }) => place.bucket !== bucket);
-  const areItemsKnown = unreadable.every(({ place }) => place.manifestKey === null);
-  const isWanted = ({ entry }: Finding): boolean => {
-    // What another source may still have is not taken away while that source cannot be read.
-    if (entry?.reconcile === 'write') return true;
-    return entry?.record ? areItemsKnown : isBucketKnown;
-  };
-  for (let after: string | undefined; ;) {
-    signal.throwIfAborted();
-    const page = await deps.index.scan(ingestion.tenant, { after, limit: PAGE });
-    for (const point of page) {
-      if (point.kind === 'picture' && point.object?.bucket !== bucket) {
-        // Another bucket's pictures were not listed: only their showing up counts, for the items that name them.
-        set.markSeen(point.assetId, point.deleted ? (point.deletedBecause === 'removed' ? 'removed' : 'down') : 'live');
-        for (const { itemId, text } of point.records) set.addFirstPassage(itemId, text);
-        continue;
-      }
-      yield* comparePoint(set, point, { spec: null, isListed: (name) => listedBuckets.has(name) }).findings.filter(isWanted);
-    }
-    after = page.at(-1)?.assetId;
-    if (page.length < PAGE || after === undefined) break;
-  }
-  for (let after = ''; ;) {
-    const page = set.items(after, PAGE);
-    for (const seen of page) {
-      const difference = compareItem(set, ingestion.tenant, seen);
-      if (difference) yield difference;
-    }
-    const last = page.at(-1);
-    if (page.length < PAGE || !last) return;
-    after = last.item.itemId;
-  }
+/** How long it would take: with the totals, where they stand. */
+async function estimate(state: Planning): Promise<void> {
+  const { deps, ingestion } = state;
+  const { listed, failed } = ingestion.counts;
+  const totals = totalsIn(ingestion.cursor) ?? { bytes: 0, duplicates: null, seconds: null };
+  if (totals.seconds !== null) return;
+  const seconds = await estimateSeconds(deps.ledger, Math.max(0, listed - failed - (totals.duplicates ?? 0)), deps.now());
+  const cursor = JSON.stringify({ dryRun: { ...totals, seconds } });
+  await addPlannedChunk(state, { entries: [], failures: [], listed: 0, cursor });
 }

@@ -1,71 +1,70 @@
-import { z } from 'zod';
 import { sourcePlace, type SourcePlace } from '@sightline/shared/contracts/source-place';
 import type { ChunkEntry, ChunkOutcome, Ingestion } from '@sightline/shared/ports/ledger';
 import { SightlineError } from '@sightline/shared/runtime/errors';
-import { addPlannedChunk, type Planning } from './add-planned-chunk.ts';
+import { addPlannedChunk, PlanningStops, type Planning } from './add-planned-chunk.ts';
 import { ChunkBuilder } from './chunk-builder.ts';
-import { findItemLines } from './item-lines.ts';
+import { DryRunTally } from './dry-run-tally.ts';
+import { findItemLines, type ItemLines } from './item-lines.ts';
 import { listPictures } from './list-pictures.ts';
 import { mapAhead } from './map-ahead.ts';
-import type { PlanDeps } from './plan-deps.ts';
+import { readPlanCursor, writePlanCursor, type LinesCursor, type PlanCursor } from './plan-cursor.ts';
 import { readManifest, type ManifestRecord } from './read-manifest.ts';
+import { FailedFinds, retryObjects } from './retry-failures.ts';
 
 const LINES_AHEAD = 16;
 const MANIFEST_READINGS = 5;
 
-const cursorSchema = z.union([
-  /** A folder's or prefix's: the last key that is in a chunk. */
-  z.strictObject({ after: z.string() }),
-  /** A manifest's: `skip` of the line's finds are in chunks already. */
-  z.strictObject({ eTag: z.string(), offset: z.int(), lineNo: z.int(), skip: z.int() }),
-]);
-type Cursor = z.infer<typeof cursorSchema>;
+export type PlacedPlanning = Planning & { place: SourcePlace };
 
-type PlacedPlanning = Planning & { place: SourcePlace };
-
-/** The source's place, or why it is not taken. Errors: `source_not_allowed`, `source_not_found`. */
+/** The source's place. Errors: `source_not_found`. */
 export function placeOf(ingestion: Ingestion): SourcePlace {
-  if (ingestion.source.type === 'prefix') throw new SightlineError('source_not_allowed', 'Buckets and prefixes come with S3.');
   const place = sourcePlace(ingestion.source);
-  if (!place) throw new SightlineError('source_not_found', 'An absolute path is expected.');
+  if (!place) throw new SightlineError('source_not_found', 'An absolute path, or s3://bucket/key, is expected.');
   return place;
 }
 
 /**
  * Lists a source from where the ledger's cursor stands and cuts it into chunks. Each chunk and the cursor behind it are one
  * step of the ledger, so a planner that dies anywhere goes on without a gap or a repetition; the queue may lack chunks that
- * the ledger has, and the sweep adds those.
+ * the ledger has, and the sweep adds those. Throws PlanningStops where it has to stand still for a while.
  *
- * Errors: `source_not_found`, `source_not_allowed`, `object_changed` (a manifest that does not hold still), those of the ports.
+ * Errors: `source_not_found`, `object_changed` (a manifest that does not hold still), those of the ports.
  */
-export async function planIngestion(deps: PlanDeps, ingestion: Ingestion, traceId: string, signal: AbortSignal): Promise<void> {
+export async function planIngestion(state: Planning): Promise<void> {
+  const { deps, ingestion } = state;
   const place = placeOf(ingestion);
-  const planning: PlacedPlanning = { deps, ingestion, place, traceId, signal, nextChunkNo: ingestion.nextChunkNo };
-  const cursor = ingestion.cursor === null ? null : cursorSchema.parse(JSON.parse(ingestion.cursor));
-  if (place.manifestKey === null) await planPictures(planning, cursor);
-  else await planManifest(planning, cursor);
+  const placed: PlacedPlanning = { ...state, place };
+  const cursor = readPlanCursor(ingestion.cursor);
+  if (cursor && 'retry' in cursor && place.manifestKey === null) await retryObjects(placed, cursor);
+  else if (place.manifestKey === null) await planPictures(placed, cursor);
+  else await planManifest(placed, cursor);
   await deps.ledger.finishPlanning(ingestion.ingestionId);
 }
 
-async function planPictures(planning: PlacedPlanning, cursor: Cursor | null): Promise<void> {
-  const chunk = new ChunkBuilder();
+async function planPictures(state: PlacedPlanning, cursor: PlanCursor | null): Promise<void> {
+  const { deps, place, signal, ingestion } = state;
+  const chunk = new ChunkBuilder(deps.chunkEntries);
+  const tally = ingestion.dryRun ? DryRunTally.open(deps.openItemLines, place, ingestion.cursor) : null;
   const startAfter = cursor && 'after' in cursor ? cursor.after : undefined;
-  for await (const { bucket, key, eTag, sizeBytes } of listPictures(planning.deps.store, planning.place, {
-    startAfter,
-    signal: planning.signal,
-  })) {
-    chunk.addEntry({ object: { bucket, key, eTag, sizeBytes } }, writeCursor({ after: key }));
-    if (chunk.isFull) await addPlannedChunk(planning, chunk.take());
+  try {
+    for await (const { bucket, key, eTag, sizeBytes } of listPictures(deps.store, place, { startAfter, signal })) {
+      tally?.count({ eTag, sizeBytes });
+      chunk.addEntry({ object: { bucket, key, eTag, sizeBytes } }, writePlanCursor({ after: key }, tally));
+      if (chunk.isFull) await addPlannedChunk(state, chunk.take());
+    }
+    await addPlannedChunk(state, chunk.take());
+  } finally {
+    tally?.close();
   }
-  await addPlannedChunk(planning, chunk.take());
 }
 
-async function planManifest(planning: PlacedPlanning, cursor: Cursor | null): Promise<void> {
-  const { deps, place, ingestion } = planning;
-  let resume = cursor && 'eTag' in cursor ? cursor : null;
+async function planManifest(state: PlacedPlanning, cursor: PlanCursor | null): Promise<void> {
+  const { deps, place, ingestion } = state;
+  const retry = cursor !== null && 'retry' in cursor;
+  let resume = cursor && 'retry' in cursor ? cursor.retry.lines : cursor && 'eTag' in cursor ? cursor : null;
   for (let reading = 1; ; reading++) {
     try {
-      return await planLines(planning, resume);
+      return await planLines(state, resume, retry);
     } catch (error) {
       const code = error instanceof SightlineError ? error.code : null;
       if (code === 'object_not_found')
@@ -77,57 +76,92 @@ async function planManifest(planning: PlacedPlanning, cursor: Cursor | null): Pr
   }
 }
 
-async function planLines(planning: PlacedPlanning, resume: Extract<Cursor, { eTag: string }> | null): Promise<void> {
-  const { deps, place, ingestion, signal } = planning;
-  const lines = deps.openItemLines();
+async function planLines(state: PlacedPlanning, resume: LinesCursor | null, retry: boolean): Promise<void> {
+  const { deps, place, ingestion, signal } = state;
+  const { ingestionId } = ingestion;
+  const { lines, eTag } = await itemLines(state, resume?.eTag);
+  const failed = retry ? await FailedFinds.read(deps, ingestionId) : null;
+  const tally = ingestion.dryRun ? DryRunTally.open(deps.openItemLines, place, ingestion.cursor) : null;
+  let isKept = false;
   try {
-    const { eTag, overruled } = await findItemLines(deps.store, place, lines, { ifMatch: resume?.eTag, signal });
-    if (overruled > 0) {
-      deps.logger.warn(
-        { ingestionId: ingestion.ingestionId, overruled },
-        'lines repeat an item_id: the last line of each counts',
-      );
-    }
     const { records } = await readManifest(deps.store, place, { from: resume ?? undefined, ifMatch: eTag, signal });
-    const chunk = new ChunkBuilder();
+    const chunk = new ChunkBuilder(deps.chunkEntries);
     for await (const { line, finds } of mapAhead(records, LINES_AHEAD, async (line) => ({
       line,
-      finds: await look(planning, line, lines.lineOf),
+      finds: await look(state, line, lines.lineOf, failed),
     }))) {
       const done = resume?.offset === line.offset ? resume.skip : 0;
       for (const [position, find] of finds.entries()) {
         if (position < done) continue;
         const isLast = position === finds.length - 1;
-        const next = isLast
+        const next: LinesCursor = isLast
           ? { eTag, offset: line.nextOffset, lineNo: line.lineNo + 1, skip: 0 }
-          : { eTag, offset: line.offset, lineNo: line.lineNo, skip: position + 1 };
-        if ('failure' in find) chunk.addFailures([find.failure], writeCursor(next));
-        else chunk.addEntry(find.entry, writeCursor(next));
-        if (chunk.isFull) await addPlannedChunk(planning, chunk.take());
+          : // What a retry has taken is off the ledger's list: the line brings the rest of itself.
+            { eTag, offset: line.offset, lineNo: line.lineNo, skip: retry ? 0 : position + 1 };
+        if ('entry' in find && find.entry.object) tally?.count(find.entry.object);
+        const cursor = writePlanCursor(retry ? { retry: { lines: next } } : next, tally);
+        if (find.retried) chunk.addRetried(find.retried);
+        if ('failure' in find) chunk.addFailures([find.failure], cursor);
+        else chunk.addEntry(find.entry, cursor);
+        if (chunk.isFull) await addPlannedChunk(state, chunk.take());
       }
     }
-    await addPlannedChunk(planning, chunk.take());
+    await addPlannedChunk(state, chunk.take());
+  } catch (error) {
+    // It goes on in a moment: what was learned of the manifest is of use then.
+    isKept = error instanceof PlanningStops;
+    throw error;
   } finally {
-    lines.close();
+    tally?.close();
+    failed?.close();
+    if (isKept) deps.keptLines.keep(ingestionId, { eTag, lines });
+    else lines.close();
   }
 }
 
-type Find = { entry: ChunkEntry } | { failure: ChunkOutcome['failures'][number] };
+/** Which line speaks for each item, as it was learned before, or from a reading of the whole manifest. */
+async function itemLines(
+  { deps, place, ingestion: { ingestionId }, signal }: PlacedPlanning,
+  ifMatch: string | undefined,
+): Promise<{ lines: ItemLines; eTag: string }> {
+  const known = deps.keptLines.take(ingestionId);
+  if (known && known.eTag === ifMatch) return known;
+  known?.lines.close();
+  const lines = deps.openItemLines();
+  try {
+    const { eTag, overruled } = await findItemLines(deps.store, place, lines, { ifMatch, signal });
+    if (overruled > 0) deps.logger.warn({ ingestionId, overruled }, 'lines repeat an item_id: the last line of each counts');
+    return { lines, eTag };
+  } catch (error) {
+    lines.close();
+    throw error;
+  }
+}
 
-/** What a line brings, always in the same order: a cursor counts within it. */
+export type Find = ({ entry: ChunkEntry } | { failure: ChunkOutcome['failures'][number] }) & {
+  /** Failures that this find tries again. */
+  retried?: string[];
+};
+
+/** What a line brings, always in the same order: a cursor counts within it. Of a retry only what failed. */
 async function look(
-  { deps, place }: PlacedPlanning,
+  state: PlacedPlanning,
   line: ManifestRecord,
   lineOf: (itemId: string) => number | null,
+  failed: FailedFinds | null,
 ): Promise<Find[]> {
+  const { deps, place } = state;
   const { record } = line;
+  const lineKey = `${place.manifestKey}:${line.lineNo}`;
   const finds: Find[] = line.failures.map((failure) => ({ failure }));
-  if (!record || lineOf(record.itemId) !== line.lineNo) return finds;
+  const isSpeaking = record !== null && lineOf(record.itemId) === line.lineNo;
+  if (failed && !failed.concerns(line, lineKey)) return [];
+  if (!isSpeaking) return failed ? failed.keepOnly(finds, lineKey) : finds;
   const pictures = await Promise.all(
     record.pictures.map(async (picture): Promise<Find> => {
       try {
         const info = await deps.store.head(picture);
-        if (!info) throw new SightlineError('object_not_found', `${place.manifestKey}:${line.lineNo} names it.`);
+        if (!info) throw new SightlineError('object_not_found', `${lineKey} names it.`);
         return { entry: { object: { ...picture, eTag: info.eTag, sizeBytes: info.sizeBytes }, record } };
       } catch (error) {
         if (!(error instanceof SightlineError) || error.retryable) throw error;
@@ -138,9 +172,5 @@ async function look(
   finds.push(...pictures);
   // The text is worth finding also when none of its pictures is there.
   if (!pictures.some((find) => 'entry' in find)) finds.push({ entry: { record } });
-  return finds;
-}
-
-function writeCursor(cursor: Cursor): string {
-  return JSON.stringify(cursor);
+  return failed ? failed.keepOnly(finds, lineKey) : finds;
 }

@@ -1,5 +1,5 @@
 import { assetLockKey, newId } from '@sightline/shared/contracts/ids';
-import { sourcePlace } from '@sightline/shared/contracts/source-place';
+import { contains, sourcePlace } from '@sightline/shared/contracts/source-place';
 import { withLeasedKeys, type LeaseDeps } from '@sightline/shared/ingestion/key-lease';
 import type { Ingestion, Ledger } from '@sightline/shared/ports/ledger';
 import type { ObjectStore } from '@sightline/shared/ports/object-store';
@@ -23,7 +23,8 @@ const LEASE_TTL_MS = 15_000;
 export class Repair {
   readonly #deps: RepairDeps;
   readonly #tenant: string;
-  readonly #buckets = new Set<string>();
+  readonly #concerned = new Set<string>();
+  #sources: Promise<Ingestion[]> | null = null;
   #areItemsConcerned = false;
   #doomed: { assetId: string; finding: Finding }[] = [];
   deleted = 0;
@@ -35,7 +36,7 @@ export class Repair {
 
   async take(finding: Finding): Promise<void> {
     if (finding.bucket === null) this.#areItemsConcerned = true;
-    else this.#buckets.add(finding.bucket);
+    else await this.#concern({ bucket: finding.bucket, key: finding.key });
     const isWrongItself = finding.entry === null && (finding.kind === 'malformed' || finding.kind === 'duplicate');
     const isPointExtra = finding.kind === 'extra' && (finding.bucket === null || finding.entry?.object !== undefined);
     if (finding.assetId === null || !(isWrongItself || isPointExtra)) return;
@@ -48,13 +49,21 @@ export class Repair {
     await this.#delete();
     const { ledger, now } = this.#deps;
     const ingestions: Ingestion[] = [];
-    for (const { source } of await ledger.latestIngestions(this.#tenant)) {
-      const place = sourcePlace(source);
-      const isConcerned = place && (this.#buckets.has(place.bucket) || (this.#areItemsConcerned && place.manifestKey !== null));
-      if (!isConcerned) continue;
+    for (const { ingestionId, source } of await ledger.latestIngestions(this.#tenant)) {
+      const hasItems = (sourcePlace(source)?.manifestKey ?? null) !== null;
+      if (!this.#concerned.has(ingestionId) && !(this.#areItemsConcerned && hasItems)) continue;
       ingestions.push(await ledger.createIngestion({ ingestionId: newId(), tenant: this.#tenant, source, createdAt: now() }));
     }
     return ingestions;
+  }
+
+  /** The sources that can have the object. */
+  async #concern(object: { bucket: string; key: string }): Promise<void> {
+    this.#sources ??= this.#deps.ledger.latestIngestions(this.#tenant);
+    for (const { ingestionId, source } of await this.#sources) {
+      const place = sourcePlace(source);
+      if (place && contains(place, object)) this.#concerned.add(ingestionId);
+    }
   }
 
   async #delete(): Promise<void> {

@@ -1,47 +1,76 @@
-import type { Ledger } from '@sightline/shared/ports/ledger';
+import type { Ingestion, IngestionStatus, Ledger } from '@sightline/shared/ports/ledger';
 import type { VectorIndex } from '@sightline/shared/ports/vector-index';
-import type { ChunkRef } from './plan-deps.ts';
+import type { Backlog } from './backlog.ts';
+import type { ChunkRef, Handing } from './plan-deps.ts';
 
 export interface SweepDeps {
   ledger: Pick<Ledger, 'listIngestions' | 'outstandingChunks' | 'countOutstandingChunks'>;
+  backlog: Pick<Backlog, 'mayGoOn'>;
   /** The same ingestion, or chunk, twice is one job. */
   enqueuePlan: (ingestion: { tenant: string; ingestionId: string }) => Promise<void>;
-  enqueueChunk: (chunk: ChunkRef) => Promise<void>;
+  enqueueChunk: (chunk: ChunkRef, handing: Omit<Handing, 'traceId'>) => Promise<void>;
   now: () => number;
 }
 
-/** More than this are not active at once; the rest has its turn when they are done. */
-const ACTIVE_LIMIT = 1_000;
+/** Of the oldest: the others have their turn when these are done. */
+const ACTIVE_LIMIT = 2_000;
 const CHUNK_LIMIT = 10_000;
 const ADDS_AT_ONCE = 8;
 
 /**
- * Gives every ingestion its next step: those that are not planned, or were kept from it, are planned; those whose chunks are
- * all done are finished. The queue's jobs are only the means; the ledger says what is owed.
+ * Gives every ingestion its next step: those that are not planned, or were kept from it, are planned as soon as their tenant's
+ * backlog has room; those whose chunks are all done are finished; those that are held are left alone. The queue's jobs are only
+ * the means; the ledger says what is owed.
  */
-export async function sweepIngestions({ ledger, enqueuePlan }: SweepDeps): Promise<void> {
-  const active = await ledger.listIngestions(null, { statuses: ['planning', 'running', 'paused'], limit: ACTIVE_LIMIT });
-  for (const { tenant, ingestionId, planned } of active.toReversed()) {
-    if (planned && (await ledger.countOutstandingChunks(ingestionId)) > 0) continue;
-    await enqueuePlan({ tenant, ingestionId });
+export async function sweepIngestions({ ledger, backlog, enqueuePlan }: SweepDeps): Promise<void> {
+  const oldest = (statuses: IngestionStatus[]): Promise<Ingestion[]> =>
+    ledger.listIngestions(null, { statuses, limit: ACTIVE_LIMIT, oldestFirst: true });
+  // Apart: those that somebody holds, for months perhaps, must not take the place of what goes.
+  const active = [...(await oldest(['planning', 'running'])), ...(await oldest(['paused']))];
+  const rooms = new Map<string, Promise<boolean>>();
+  const mayPlan = (tenant: string): Promise<boolean> => {
+    const known = rooms.get(tenant) ?? backlog.mayGoOn(tenant);
+    rooms.set(tenant, known);
+    return known;
+  };
+  for (const { tenant, ingestionId, planned, hold, dryRun } of active) {
+    if (hold) continue;
+    const isDue = planned ? (await ledger.countOutstandingChunks({ ingestionId })) === 0 : dryRun || (await mayPlan(tenant));
+    if (isDue) await enqueuePlan({ tenant, ingestionId });
   }
 }
 
-/** Adds the jobs of chunks that have been owed for `olderThanMs`: a queue that lost them gets them back. Answers how many. */
+/**
+ * Adds the jobs of chunks that have been owed for `olderThanMs`: a queue that lost them gets them back, and those that wait
+ * there move to the place that they have among what their tenant is owed now, so that none is passed over for ever. Answers how
+ * many.
+ */
 export async function sweepChunks(
   { ledger, enqueueChunk, now }: SweepDeps,
   { olderThanMs }: { olderThanMs: number },
 ): Promise<number> {
   const before = now() - olderThanMs;
-  const owed = (await ledger.outstandingChunks({ limit: CHUNK_LIMIT })).filter(({ addedAt }) => addedAt <= before);
-  for (let from = 0; from < owed.length; from += ADDS_AT_ONCE) {
+  const paused = await ledger.listIngestions(null, { statuses: ['paused'], limit: ACTIVE_LIMIT, oldestFirst: true });
+  const held = new Set(paused.filter(({ hold }) => hold !== null).map(({ ingestionId }) => ingestionId));
+  // On top of the limit: what is held for long is the oldest, and must not hide the rest.
+  let limit = CHUNK_LIMIT;
+  for (const ingestionId of held) limit += await ledger.countOutstandingChunks({ ingestionId });
+  const owed = (await ledger.outstandingChunks({ limit })).filter(({ ingestionId }) => !held.has(ingestionId));
+  const ranks = new Map<string, number>();
+  const ranked = owed.map((chunk) => {
+    const place = ranks.get(chunk.tenant) ?? 0;
+    ranks.set(chunk.tenant, place + 1);
+    return { ...chunk, place };
+  });
+  const due = ranked.filter(({ addedAt }) => addedAt <= before);
+  for (let from = 0; from < due.length; from += ADDS_AT_ONCE) {
     await Promise.all(
-      owed
+      due
         .slice(from, from + ADDS_AT_ONCE)
-        .map(({ tenant, ingestionId, chunkNo }) => enqueueChunk({ tenant, ingestionId, chunkNo })),
+        .map(({ tenant, ingestionId, chunkNo, place }) => enqueueChunk({ tenant, ingestionId, chunkNo }, { place, again: true })),
     );
   }
-  return owed.length;
+  return due.length;
 }
 
 export interface PurgeDeps {

@@ -7,11 +7,15 @@ import { PictureBatcher } from '@sightline/encode-worker/core/picture-batcher';
 import { PictureFeed } from '@sightline/encode-worker/core/picture-feed';
 import { HashEncoder } from '@sightline/encode-worker/testing/hash-encoder';
 import { removeItem } from '@sightline/query-api/core/remove';
+import { InProcessEventLog } from '@sightline/shared/adapters/in-process-event-log';
 import { LocalObjectStore } from '@sightline/shared/adapters/local-object-store';
 import { SqliteLedger } from '@sightline/shared/adapters/sqlite-ledger';
 import { openSqliteVectorIndex } from '@sightline/shared/adapters/sqlite-vector-index';
 import { DEFAULT_TENANT, newId } from '@sightline/shared/contracts/ids';
 import type { Source } from '@sightline/shared/contracts/records';
+import { fencedIndex } from '@sightline/shared/ingestion/tenant-fence';
+import { FailureStorms, STORM_DEFAULTS } from '@sightline/shared/ingestion/failure-storms';
+import type { EventLog } from '@sightline/shared/ports/event-log';
 import type { Ingestion, Ledger } from '@sightline/shared/ports/ledger';
 import type { ObjectStore } from '@sightline/shared/ports/object-store';
 import type { VectorIndex } from '@sightline/shared/ports/vector-index';
@@ -21,8 +25,10 @@ import { openSqliteExpectedSet } from '../adapters/sqlite-expected-set.ts';
 import { openSqliteItemLines } from '../adapters/sqlite-item-lines.ts';
 import { advanceIngestion } from '../core/advance-ingestion.ts';
 import { auditIndex, type AuditReport } from '../core/audit.ts';
+import { Backlog } from '../core/backlog.ts';
 import type { Finding } from '../core/compare-point.ts';
-import type { ChunkRef, PlanDeps } from '../core/plan-deps.ts';
+import { KeptLines } from '../core/kept-lines.ts';
+import type { ChunkRef, Handing, PlanDeps } from '../core/plan-deps.ts';
 import { sweepChunks, sweepIngestions } from '../core/sweep.ts';
 
 /** Thrown where a test lets the process die. */
@@ -32,7 +38,7 @@ const LEASE_TTL_MS = 60_000;
 const ATTEMPTS = 4;
 
 /** Calls of the ports, in order; a test may throw in it to let the process die before or after the call's effect. */
-export type OnCall = (call: string, when: 'before' | 'after') => void;
+export type OnCall = (call: string, when: 'before' | 'after') => void | Promise<void>;
 
 /**
  * Both workers' real code over real stores (files, SQLite), driven job by job in place of the queue, so that a test can let
@@ -44,10 +50,19 @@ export class FlowRig {
   readonly ledger: Ledger;
   readonly index: VectorIndex;
   readonly store: ObjectStore;
+  /** In memory: it dies with the rig, not with the flow's process. */
+  readonly events = new InProcessEventLog({ retryMs: 5 });
   onCall: OnCall = () => {};
   highWaterChunks = 1_000;
+  highWaterChunksTotal = 4_000;
+  chunkEntries = 64;
+  storm = STORM_DEFAULTS;
   /** Chunks that were encoded, attempts included. */
   chunkRuns = 0;
+  /** Turns of the sweep that found work. */
+  turns = 0;
+  /** Of the chunks that were handed out. */
+  readonly places: { tenant: string; place: number }[] = [];
   #offsetMs = 0;
 
   private constructor(folder: string, ports: { ledger: Ledger; index: VectorIndex; store: ObjectStore }) {
@@ -92,14 +107,23 @@ export class FlowRig {
     await writeFile(path, content);
   }
 
+  /** Into a bucket of the store's own, as S3 has them. */
+  async put(bucket: string, key: string, content: string): Promise<void> {
+    await this.store.put({ bucket, key }, Buffer.from(content), { contentType: 'application/octet-stream' });
+  }
+
   async remove(key: string): Promise<void> {
     await rm(join(this.source, key), { force: true });
   }
 
-  async ingest(source: Source = { type: 'directory', path: this.source }, dryRun = false): Promise<string> {
+  async ingest(
+    source: Source = { type: 'directory', path: this.source },
+    dryRun = false,
+    tenant = DEFAULT_TENANT,
+  ): Promise<string> {
     const { ingestionId } = await this.ledger.createIngestion({
       ingestionId: newId(),
-      tenant: DEFAULT_TENANT,
+      tenant,
       source,
       dryRun,
       createdAt: this.now(),
@@ -109,47 +133,68 @@ export class FlowRig {
 
   /** As query-api does it. */
   removeItem(itemId: string): ReturnType<typeof removeItem> {
-    const { index, store, ledger, encoder } = this;
+    const { index, store, ledger, events, encoder } = this;
     const encodePassage = async ({ text }: { text: string }): Promise<Float32Array> => {
       const [encoded] = await encoder.encodeTexts([text]);
       return encoded?.vector ?? new Float32Array();
     };
-    const deps = { index, store, ledger, now: () => this.now(), sleep, encodePassage };
+    const deps = { index, store, ledger, events, now: () => this.now(), sleep, encodePassage };
     return removeItem(deps, { tenant: DEFAULT_TENANT, traceId: 'test' }, itemId);
   }
 
   /** Works until nothing is owed. Rejects with Crash when the process died: everything it did at that moment stands still. */
-  async drive(): Promise<void> {
+  async drive(turns = 200): Promise<void> {
     const life = new AbortController();
     const deps = this.#deps(life);
-    for (let turn = 0; turn < 200; turn++) {
-      const plans: { tenant: string; ingestionId: string }[] = [];
-      const chunks = new Map<string, ChunkRef>();
-      const enqueueChunk = async (chunk: ChunkRef): Promise<void> => {
-        chunks.set(`${chunk.ingestionId}-${chunk.chunkNo}`, chunk);
-      };
-      const sweep = {
-        ledger: deps.ledger,
-        enqueuePlan: async (plan: { tenant: string; ingestionId: string }) => void plans.push(plan),
-        enqueueChunk,
-        now: () => this.now(),
-      };
-      await sweepIngestions(sweep);
-      await sweepChunks(sweep, { olderThanMs: 0 });
-      if (plans.length + chunks.size === 0) return;
-      const planDeps = { ...deps, enqueueChunk };
-      await this.#together(plans, life, (plan, options) => advanceIngestion(planDeps, { ...plan, traceId: 'test' }, options));
-      await this.#together([...chunks.values()], life, (chunk, options) => {
-        this.chunkRuns += 1;
-        const fingerprints = { image: 'hash-image', text: 'hash-text' };
-        return encodeChunk(deps.encode, { ...chunk, fingerprints, traceId: 'test' }, options);
-      });
+    try {
+      for (let turn = 0; turn < turns; turn++) {
+        const plans: { tenant: string; ingestionId: string }[] = [];
+        const chunks = new Map<string, ChunkRef>();
+        const enqueueChunk = async (chunk: ChunkRef, { place }: Omit<Handing, 'traceId'>): Promise<void> => {
+          this.places.push({ tenant: chunk.tenant, place });
+          chunks.set(`${chunk.ingestionId}-${chunk.chunkNo}`, chunk);
+        };
+        const sweep = {
+          ledger: deps.ledger,
+          backlog: deps.backlog,
+          enqueuePlan: async (plan: { tenant: string; ingestionId: string }) => void plans.push(plan),
+          enqueueChunk,
+          now: () => this.now(),
+        };
+        await sweepIngestions(sweep);
+        await sweepChunks(sweep, { olderThanMs: 0 });
+        if (plans.length + chunks.size === 0) return;
+        const planDeps = { ...deps, enqueueChunk };
+        this.turns += 1;
+        await this.#together(plans, life, (plan, options) => advanceIngestion(planDeps, { ...plan, traceId: 'test' }, options));
+        await this.#together([...chunks.values()], life, (chunk, options) => {
+          this.chunkRuns += 1;
+          const fingerprints = { image: 'hash-image', text: 'hash-text' };
+          return encodeChunk(deps.encode, { ...chunk, fingerprints, traceId: 'test' }, options);
+        });
+      }
+      if (turns < 200) return;
+      throw new Error('The flow does not come to rest: ' + JSON.stringify(await this.ledger.listIngestions(null, { limit: 5 })));
+    } finally {
+      deps.keptLines.close();
     }
-    throw new Error('The flow does not come to rest.');
   }
 
-  async ingestion(ingestionId: string): Promise<Ingestion> {
-    const ingestion = await this.ledger.getIngestion(DEFAULT_TENANT, ingestionId);
+  /** One turn of the sweep, and the work that it finds. */
+  async turn(): Promise<void> {
+    await this.drive(1);
+  }
+
+  /** One step of an ingestion, as a job of its own has it taken. */
+  async advance(ingestionId: string, tenant = DEFAULT_TENANT): Promise<void> {
+    const life = new AbortController();
+    const deps = { ...this.#deps(life), enqueueChunk: async () => {} };
+    await advanceIngestion(deps, { tenant, ingestionId, traceId: 'test' }, { lastAttempt: true, signal: life.signal });
+    deps.keptLines.close();
+  }
+
+  async ingestion(ingestionId: string, tenant = DEFAULT_TENANT): Promise<Ingestion> {
+    const ingestion = await this.ledger.getIngestion(tenant, ingestionId);
     if (!ingestion) throw new Error('no such ingestion');
     return ingestion;
   }
@@ -176,13 +221,15 @@ export class FlowRig {
 
   /** Leaves everything where it is, for another process. */
   async leave(): Promise<void> {
+    await this.events.close();
     await this.index.close();
     await this.ledger.close();
   }
 
   #deps(life: AbortController) {
+    const { storm } = this;
     const store = watched('store', this.store, this, life);
-    const index = watched('index', this.index, this, life);
+    const index = fencedIndex(watched('index', this.index, this, life), this.ledger);
     const ledger = watched('ledger', this.ledger, this, life);
     const { encoder } = this;
     const logger = pino({ level: 'silent' });
@@ -190,13 +237,27 @@ export class FlowRig {
     const limits = { maxPictureBytes: 1_000, bytesInFlight: 2_000, decodeConcurrency: 2, decodedAhead: 8 };
     const feed = new PictureFeed({ store, index, encoder, batcher, observe }, limits);
     const now = (): number => this.now();
-    const common = { store, index, ledger, logger, now, sleep };
-    const encode = { ...common, encoder, feed, leaseTtlMs: LEASE_TTL_MS, lane: 'bulk' as const, observe, count: () => {} };
+    const events = watched<EventLog>('events', this.events, this, life);
+    const common = { store, index, ledger, events, logger, now, sleep };
+    const encode = {
+      ...common,
+      encoder,
+      feed,
+      storms: new FailureStorms(storm),
+      leaseTtlMs: LEASE_TTL_MS,
+      lane: 'bulk' as const,
+      observe,
+      count: () => {},
+    };
     const plan: Omit<PlanDeps, 'enqueueChunk'> = {
       ...common,
       openItemLines: openSqliteItemLines,
       openExpectedSet: openSqliteExpectedSet,
-      highWaterChunks: this.highWaterChunks,
+      keptLines: new KeptLines(),
+      backlog: new Backlog(ledger, { perTenantChunks: this.highWaterChunks, totalChunks: this.highWaterChunksTotal }),
+      storms: new FailureStorms(storm),
+      chunkEntries: this.chunkEntries,
+      leaseTtlMs: LEASE_TTL_MS,
     };
     return { ...plan, encode };
   }
@@ -213,7 +274,9 @@ export class FlowRig {
           try {
             return await work(job, { lastAttempt: attempt === ATTEMPTS, signal: life.signal });
           } catch (error) {
-            if (life.signal.aborted || !toSightlineError(error).retryable || attempt === ATTEMPTS) throw error;
+            if (life.signal.aborted || !toSightlineError(error).retryable) throw error;
+            // The job is over; what it was for is owed still.
+            if (attempt === ATTEMPTS) return;
           }
         }
       }),
@@ -244,13 +307,13 @@ function watched<P extends object>(name: string, port: P, rig: FlowRig, life: Ab
       return async (...args: unknown[]) => {
         life.signal.throwIfAborted();
         try {
-          rig.onCall(`${name}.${property}`, 'before');
+          await rig.onCall(`${name}.${property}`, 'before');
         } catch (error) {
           die(error);
         }
         const result: unknown = await method.apply(target, args);
         try {
-          rig.onCall(`${name}.${property}`, 'after');
+          await rig.onCall(`${name}.${property}`, 'after');
         } catch (error) {
           die(error);
         }
