@@ -2,6 +2,12 @@
 import type { z } from 'zod';
 import { problem, type Problem } from '@sightline/shared/contracts/http';
 
+/** What a person at a terminal does about it, where that is not the server's to say. */
+function explained(told: Problem): ApiError {
+  const isKey = told.code === 'api_key_missing' || told.code === 'api_key_invalid';
+  return new ApiError(isKey ? { ...told, detail: 'Set SIGHTLINE_API_KEY; `npm run keys -- create` makes a key.' } : told);
+}
+
 /** The stack answered with a problem; `code` is what to branch on. */
 export class ApiError extends Error {
   readonly code: Problem['code'];
@@ -15,10 +21,12 @@ export class ApiError extends Error {
 
 export class ApiClient {
   readonly url: string;
+  readonly #headers: Record<string, string>;
 
-  /** `url`: where the stack listens, such as http://127.0.0.1:8080. */
-  constructor(url: string) {
+  /** `url`: where the stack listens, such as http://127.0.0.1:8080. `apiKey`: where it asks for one. */
+  constructor(url: string, apiKey?: string) {
     this.url = url.replace(/\/+$/, '');
+    this.#headers = apiKey ? { authorization: `Bearer ${apiKey}` } : {};
   }
 
   get<T>(path: string, schema: z.ZodType<T>): Promise<T> {
@@ -30,8 +38,9 @@ export class ApiClient {
   }
 
   async #call<T>(method: string, path: string, schema: z.ZodType<T>, body?: unknown): Promise<T> {
-    const sent = body === undefined ? {} : { headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) };
-    const response = await fetch(this.url + path, { method, ...sent }).catch((error: unknown) => {
+    const headers = { ...this.#headers, ...(body === undefined ? {} : { 'content-type': 'application/json' }) };
+    const sent = body === undefined ? {} : { body: JSON.stringify(body) };
+    const response = await fetch(this.url + path, { method, headers, ...sent }).catch((error: unknown) => {
       // The connection broke while the answer was awaited, or while a body was sent that is larger than is taken.
       const isCutOff = CUT_OFF.has(codeOf(error instanceof Error ? error.cause : null) ?? '');
       throw new Error(
@@ -44,7 +53,7 @@ export class ApiClient {
     const answer: unknown = await response.json().catch(() => null);
     if (response.ok) return schema.parse(answer);
     const told = problem.safeParse(answer);
-    throw told.success ? new ApiError(told.data) : new Error(`${this.url} answered ${response.status}, not as Sightline does.`);
+    throw told.success ? explained(told.data) : new Error(`${this.url} answered ${response.status}, not as Sightline does.`);
   }
 }
 
@@ -54,7 +63,7 @@ function codeOf(error: unknown): string | null {
   return typeof error === 'object' && error !== null && 'code' in error ? String(error.code) : null;
 }
 
-/** SIGHTLINE_URL, by default the embedded stack's address. */
+/** SIGHTLINE_URL, by default the embedded stack's address, with the key in SIGHTLINE_API_KEY where there is one. */
 export function clientFromEnvironment(): ApiClient {
-  return new ApiClient(process.env['SIGHTLINE_URL'] || 'http://127.0.0.1:8080');
+  return new ApiClient(process.env['SIGHTLINE_URL'] || 'http://127.0.0.1:8080', process.env['SIGHTLINE_API_KEY']);
 }

@@ -17,20 +17,18 @@ import { Backgrounds } from '@sightline/query-api/core/backgrounds';
 import { calibrationOf, judge } from '@sightline/query-api/core/calibrate';
 import type { CandidateDeps } from '@sightline/query-api/core/find-candidates';
 import { RecordKeywords } from '@sightline/query-api/core/record-keywords';
-import { LocalObjectStore } from '@sightline/shared/adapters/local-object-store';
-import { SqliteLedger } from '@sightline/shared/adapters/sqlite-ledger';
-import { openSqliteVectorIndex } from '@sightline/shared/adapters/sqlite-vector-index';
 import { DEFAULT_TENANT } from '@sightline/shared/contracts/ids';
 import { JOBS } from '@sightline/shared/contracts/jobs';
 import type { VectorIndex } from '@sightline/shared/ports/vector-index';
 import { calibrationSetting } from '@sightline/shared/retrieval/relevance';
 import { Closer } from '@sightline/shared/runtime/lifecycle';
-import { dataFiles } from '@sightline/shared/runtime/open-engines';
+import { commandEngines } from './command-engines.ts';
 import { fromCollection, fromLabels, readLabels } from './labelled-queries.ts';
 import { runCommand } from './run-command.ts';
 
 const USAGE = `usage: npm run calibrate [-- options]
   --set <file>    labels (JSON Lines, repeatable): {"query" | "image", "relevant": [item ids]}; without "relevant" nothing answers it
+  --tenant <t>    whose collection (default)
   --limit <n>     queries of each kind, presence and split (300)
   --write <file>  also write the calibration there, such as a pack's calibration.json
   --dry-run       report only, change nothing`;
@@ -76,6 +74,7 @@ async function calibrate(closer: Closer): Promise<number> {
   const { values } = parseArgs({
     options: {
       set: { type: 'string', multiple: true, default: [] },
+      tenant: { type: 'string', default: DEFAULT_TENANT },
       limit: { type: 'string', default: '300' },
       write: { type: 'string' },
       'dry-run': { type: 'boolean', default: false },
@@ -83,11 +82,13 @@ async function calibrate(closer: Closer): Promise<number> {
     },
   });
   const limit = Number(values.limit);
+  const { tenant } = values;
   if (values.help || !Number.isInteger(limit) || limit < 1) {
     console.error(USAGE);
     return 2;
   }
-  const files = dataFiles(process.env['DATA_DIR'] || '.sightline');
+  const engines = commandEngines(closer);
+  const { files } = engines;
   const models = fileURLToPath(new URL('../models', import.meta.url));
   const packDir = await findPack(process.env['ENCODER_PACK'] || 'starter', [files.packs, models]);
   const encoder = await openOnnxEncoder({
@@ -97,22 +98,20 @@ async function calibrate(closer: Closer): Promise<number> {
     logger: pino({ level: 'silent' }),
   });
   closer.push('encoder', () => encoder.close());
-  const index = await openSqliteVectorIndex({ file: files.index, spec: encoder.spec });
-  closer.push('index', () => index.close());
-  const ledger = await SqliteLedger.open({ file: files.ledger });
-  closer.push('ledger', () => ledger.close());
-  const { live } = await index.count(DEFAULT_TENANT);
+  const index = await engines.index(encoder.spec);
+  const ledger = await engines.ledger();
+  const { live } = await index.count(tenant);
   if (live === 0) throw new Error('The index is empty: ingest a catalogue first.');
 
   const lines = (await Promise.all(values.set.map(readLabels))).flat();
-  const store = new LocalObjectStore({ dataDir: files.root });
-  const queries = lines.length > 0 ? await fromLabels(lines, limit) : await fromCollection(index, store, limit);
+  const store = await engines.store();
+  const queries = lines.length > 0 ? await fromLabels(lines, limit) : await fromCollection(index, store, { tenant, limit });
   console.log(
     `${queries.length} queries over ${live} assets, from ${lines.length > 0 ? values.set.join(', ') : 'the collection itself'}`,
   );
   const bar = new cliProgress.SingleBar({ format: '  {bar} {value}/{total}', hideCursor: true });
   bar.start(queries.length, 0);
-  const judged = await judge(candidateDeps(index, encoder), DEFAULT_TENANT, queries, (count) => bar.update(count)).finally(() =>
+  const judged = await judge(candidateDeps(index, encoder), tenant, queries, (count) => bar.update(count)).finally(() =>
     bar.stop(),
   );
 
@@ -129,7 +128,7 @@ async function calibrate(closer: Closer): Promise<number> {
     console.log(`  not fitted, for want of absent queries with any result: ${unfitted.join(', ')}; the built-in guess stays`);
   if (values['dry-run']) return 0;
   const text = JSON.stringify(calibration, null, 2);
-  await ledger.putSetting(calibrationSetting(calibration.fingerprints), text);
+  await ledger.putSetting(calibrationSetting(calibration.fingerprints, tenant), text);
   console.log('  in force for this collection within ten seconds');
   if (values.write) {
     const file = resolve(process.env['INIT_CWD'] ?? process.cwd(), values.write);

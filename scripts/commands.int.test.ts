@@ -1,10 +1,12 @@
 import { spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { DEFAULT_TENANT } from '@sightline/shared/contracts/ids';
+import { createApiKey } from '@sightline/query-api/core/api-keys';
 import { openRig, type Rig } from '@sightline/query-api/testing/query-api-rig';
 
 let rig: Rig;
@@ -33,10 +35,15 @@ afterAll(async () => {
 function run(
   script: string,
   args: string[],
-  options: { url?: string; onStart?: (kill: (signal: NodeJS.Signals) => void) => void } = {},
+  options: { url?: string; apiKey?: string; onStart?: (kill: (signal: NodeJS.Signals) => void) => void } = {},
 ) {
   const file = fileURLToPath(new URL(script, import.meta.url));
-  const env = { ...process.env, SIGHTLINE_URL: options.url ?? url, NODE_OPTIONS: '--disable-warning=ExperimentalWarning' };
+  const env = {
+    ...process.env,
+    SIGHTLINE_URL: options.url ?? url,
+    SIGHTLINE_API_KEY: options.apiKey ?? '',
+    NODE_OPTIONS: '--disable-warning=ExperimentalWarning',
+  };
   const child = spawn(process.execPath, [file, ...args], { env, cwd: folder });
   let output = '';
   child.stdout.on('data', (chunk: Buffer) => (output += chunk.toString()));
@@ -116,4 +123,19 @@ test('search prints a table with the reasons, or the answer as it came', async (
   expect(output).toMatch(/image #1 \(\d\.\d+\) · text #1 .* · keywords #1/);
   const json = JSON.parse((await run('search.ts', ['lamp', '--json'])).output) as { results: { item_id: string }[] };
   expect(json.results[0]?.item_id).toBe('lamp-1');
+});
+
+test('where keys are asked for, the commands take theirs from SIGHTLINE_API_KEY and say so without one', async () => {
+  const keyed = await openRig({ auth: 'keys' });
+  try {
+    const place = { url: await keyed.app.listen({ host: '127.0.0.1', port: 0 }) };
+    const wanted = { tenant: 'acme', name: 'n', scopes: ['read' as const], expiresAt: null };
+    const { secret } = await createApiKey({ ledger: keyed.ledger, now: Date.now, randomBytes }, wanted);
+    const without = await run('search.ts', ['lamp'], place);
+    expect(without.code).toBe(1);
+    expect(without.output).toContain('SIGHTLINE_API_KEY');
+    expect(await run('search.ts', ['lamp'], { ...place, apiKey: secret })).toMatchObject({ code: 0 });
+  } finally {
+    await keyed.close();
+  }
 });

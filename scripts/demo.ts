@@ -24,7 +24,7 @@ await runMain(stackMain('demo'), async ({ config, logger, closer, end }) => {
   console.log('Starting Sightline ...');
   const { url } = await startEmbedded(config, { logger, closer, packPlaces });
   console.log(`Sightline is at ${url} (after ${secondsSince(startedAt)} s)\n`);
-  const client = new ApiClient(url);
+  const client = new ApiClient(url, process.env['SIGHTLINE_API_KEY']);
 
   console.log('Ingesting the sample catalogue');
   const ingestion = await ingest(client, await sourceOf(join(ROOT, 'sample', 'manifest.jsonl')));

@@ -5,7 +5,6 @@ import { dirname, join, resolve } from 'node:path';
 import sharp from 'sharp';
 import { z } from 'zod';
 import type { LabelledQuery } from '@sightline/query-api/core/calibrate';
-import { DEFAULT_TENANT } from '@sightline/shared/contracts/ids';
 import type { ObjectStore } from '@sightline/shared/ports/object-store';
 import type { AssetPoint, VectorIndex } from '@sightline/shared/ports/vector-index';
 import { analyseQuery } from '@sightline/shared/retrieval/analyser';
@@ -124,14 +123,16 @@ const FOREIGN =
  * shrunk and recompressed. Absent: everyday things none of whose words stands in any record, and each picture again with its own item taken out
  * of the results. Weaker than labels: a foreign thing may yet be pictured, and two items may look alike.
  */
-export async function fromCollection(index: VectorIndex, store: ObjectStore, limit: number): Promise<LabelledQuery[]> {
-  const points = await samplePoints(index, limit * 4);
+export async function fromCollection(
+  index: VectorIndex,
+  store: ObjectStore,
+  { tenant, limit }: { tenant: string; limit: number },
+): Promise<LabelledQuery[]> {
+  const points = await samplePoints(index, tenant, limit * 4);
   const queries: LabelledQuery[] = [];
   const foreign: string[] = [];
   for (const words of FOREIGN) {
-    const [hits] = await index.search(DEFAULT_TENANT, undefined, [
-      { space: 'keywords', keywords: analyseQuery(words), limit: 1 },
-    ]);
+    const [hits] = await index.search(tenant, undefined, [{ space: 'keywords', keywords: analyseQuery(words), limit: 1 }]);
     if (hits?.length === 0) foreign.push(words);
   }
   foreign.forEach((words, i) =>
@@ -162,10 +163,10 @@ export async function fromCollection(index: VectorIndex, store: ObjectStore, lim
   return queries;
 }
 
-async function samplePoints(index: VectorIndex, most: number): Promise<AssetPoint[]> {
+async function samplePoints(index: VectorIndex, tenant: string, most: number): Promise<AssetPoint[]> {
   const points: AssetPoint[] = [];
   for (let after = ''; points.length < most;) {
-    const page = await index.scan(DEFAULT_TENANT, { limit: 500, ...(after ? { after } : {}) });
+    const page = await index.scan(tenant, { limit: 500, ...(after ? { after } : {}) });
     points.push(...page.filter((point) => !point.deleted && point.kind === 'picture'));
     after = page.at(-1)?.assetId ?? '';
     if (page.length < 500) break;

@@ -48,9 +48,11 @@ export function printAnswer(answer: SearchResponse): void {
 
 function explain({ image, words, text, keywords, alignment, code }: NonNullable<SearchResult['explain']>): string {
   const leg = (name: string, signal: { rank: number | null; score: number | null } | undefined, digits: number) =>
-    !signal || signal.score === null
+    !signal || (signal.score === null && signal.rank === null)
       ? []
-      : [`${name} ${signal.rank === null ? '-' : `#${signal.rank}`} (${signal.score.toFixed(digits)})`];
+      : [
+          `${name} ${signal.rank === null ? '-' : `#${signal.rank}`}${signal.score === null ? '' : ` (${signal.score.toFixed(digits)})`}`,
+        ];
   const parts = [...leg('image', image, 3), ...leg('words', words, 3), ...leg('text', text, 3), ...leg('keywords', keywords, 1)];
   if (alignment !== null) parts.push(`alignment ${(alignment * 100).toFixed(1)} %`);
   if (code) parts.push('exact code');

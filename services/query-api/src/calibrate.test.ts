@@ -70,7 +70,7 @@ test('a collection that is calibrated tells what it holds from what it does not'
   expect(unfitted).toEqual(['picture', 'both', 'keywords']);
   expect(calibration.held_out['words']).toEqual({ present: 6, absent: 5, false_positive_rate: 0, false_negative_rate: 0 });
 
-  await rig.ledger.putSetting(calibrationSetting(calibration.fingerprints), JSON.stringify(calibration));
+  await rig.ledger.putSetting(calibrationSetting(calibration.fingerprints, DEFAULT_TENANT), JSON.stringify(calibration));
   const ask = async (words: string) => {
     const response = await rig.app.inject({
       method: 'POST',

@@ -52,8 +52,8 @@ function open(fromPack: Calibration | null, warnings: string[] = []) {
     warn: (message) => warnings.push(message),
   });
   return {
-    words: async () => (await calibrations.current()).kinds.words.threshold,
-    fitted: async () => (await calibrations.current()).fitted,
+    words: async () => (await calibrations.current('default')).kinds.words.threshold,
+    fitted: async () => (await calibrations.current('default')).fitted,
     wait: (ms: number) => (now += ms),
   };
 }
@@ -65,7 +65,7 @@ test("the collection's own calibration goes before the pack's, and that before t
   expect([await packed.words(), await packed.fitted()]).toEqual([0.2, true]);
   await ledger.putSetting(packCalibrationSetting(fingerprints), JSON.stringify(withThreshold(0.3)));
   expect(await open(null).words()).toBe(0.3);
-  await ledger.putSetting(calibrationSetting(fingerprints), JSON.stringify(withThreshold(0.4)));
+  await ledger.putSetting(calibrationSetting(fingerprints, 'default'), JSON.stringify(withThreshold(0.4)));
   // A running stack looks again after a while.
   expect(await packed.words()).toBe(0.2);
   packed.wait(10_001);
@@ -74,7 +74,7 @@ test("the collection's own calibration goes before the pack's, and that before t
 
 test('a calibration of another encoder, or one that cannot be read, is not used', async () => {
   expect(await open(withThreshold(0.2, { fingerprints: { image: 'other', text: 'other' } })).fitted()).toBe(false);
-  await ledger.putSetting(calibrationSetting(fingerprints), '{"version":2}');
+  await ledger.putSetting(calibrationSetting(fingerprints, 'default'), '{"version":2}');
   const warnings: string[] = [];
   expect(await open(withThreshold(0.2), warnings).words()).toBe(0.2);
   expect(warnings).toHaveLength(1);

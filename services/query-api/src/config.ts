@@ -9,8 +9,24 @@ export const queryApiConfig = z.strictObject({
   port: z.int().min(0).max(65_535).default(8080),
   /** Directories and local manifests may be ingested by requests that come over the loopback interface: the embedded stack only. */
   allowDirectorySources: z.boolean().default(false),
+  /** Places of the object store that may be ingested: `bucket` or `bucket/folder`, `{tenant}` standing for the caller's. */
+  allowedSources: z.array(z.string().min(1)).default([]),
   /** Further `host` or `host:port` values of the Host header, beside the loopback ones. */
   allowedHosts: z.array(z.string().min(1)).default([]),
+  /** Whether API keys are asked for. Absent: on the loopback interface without further hosts they are not, else they are. */
+  auth: z.enum(['none', 'keys']).optional(),
+  /** Proxies (addresses or CIDR ranges) whose X-Forwarded-For names the client's address. */
+  trustedProxies: z.array(z.string().min(1)).default([]),
+  /** Requests a minute: of one key, or of one address for `public` and `refused`. Counted only where keys are in use. */
+  requestsPerMinute: z
+    .strictObject({
+      search: z.int().positive().default(600),
+      ingest: z.int().positive().default(300),
+      read: z.int().positive().default(6_000),
+      public: z.int().positive().default(1_200),
+      refused: z.int().positive().default(60),
+    })
+    .prefault({}),
   maxQueryPictureBytes: z
     .int()
     .positive()
@@ -28,6 +44,8 @@ export const queryApiConfig = z.strictObject({
   progressListeners: z.int().positive().default(100),
   progressIntervalMs: z.int().positive().default(500),
   heartbeatMs: z.int().positive().default(15_000),
+  /** Between the two passes of a tenant's deletion: longer than a process remembers a key. */
+  tenantDrainMs: z.int().nonnegative().default(5_000),
   /** Thumbnails and leftover query pictures are swept this often. */
   sweepIntervalMs: z
     .int()

@@ -61,6 +61,11 @@ function isLoopbackV4(name: string): boolean {
   return parts.length === 4 && parts[0] === '127' && parts.every((part) => /^\d{1,3}$/.test(part) && Number(part) <= 255);
 }
 
+/** Whether who listens on this address or name is reached from this machine only. */
+export function isLoopbackHost(host: string): boolean {
+  return isLoopbackName(host.toLowerCase());
+}
+
 /** Whether a socket's peer is this machine. */
 export function isLoopbackAddress(address: string | undefined): boolean {
   if (!address) return false;

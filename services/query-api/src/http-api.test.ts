@@ -49,7 +49,7 @@ test('OpenAPI 3.1 lists exactly the routes that are served', async () => {
       known: true,
     });
   }
-  const pageFiles = 9;
+  const pageFiles = 11;
   const methodsServed = served.flatMap((line) => /\(([A-Z, ]+)\)/.exec(line)?.[1]?.split(', ') ?? []);
   expect(methodsServed.length).toBe(documented.length + pageFiles);
 });
@@ -383,6 +383,8 @@ test('catalogue text reaches the page as text only', async () => {
     '/page/ingestion-progress.js',
     '/page/picture-file.js',
     '/page/call.js',
+    '/page/key.js',
+    '/page/asset-picture.js',
   ])
     expect((await get(url)).body).not.toMatch(/innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(/);
 });

@@ -1,5 +1,22 @@
 import type { SwaggerTransformObject } from '@fastify/swagger';
-import { jsonSchemaTransformObject } from 'fastify-type-provider-zod';
+import { jsonSchemaTransform, jsonSchemaTransformObject } from 'fastify-type-provider-zod';
+
+export const SECURITY_SCHEMES = {
+  apiKey: {
+    type: 'http',
+    scheme: 'bearer',
+    description:
+      'An API key, `sl_...`, made by `npm run keys -- create` or `POST /v1/keys`. Not asked for by a stack that serves the loopback interface only.',
+  },
+} as const;
+
+/** What a route asks of a key is read where the server reads it: the roles of its security requirement are scopes. */
+export const withSecurity: typeof jsonSchemaTransform = (document) => {
+  const transformed = jsonSchemaTransform(document);
+  const access = document.route.config?.access ?? 'admin';
+  const security = access === 'public' ? [] : [{ apiKey: [access] }];
+  return { ...transformed, schema: { ...transformed.schema, security } };
+};
 
 const METHODS = ['get', 'post', 'delete', 'put', 'patch'] as const;
 

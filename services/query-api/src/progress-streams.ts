@@ -43,8 +43,11 @@ export class ProgressStreams {
     this.#deps = deps;
   }
 
-  /** Takes the reply over until the ingestion is over or the listener is gone. Error: `overloaded`. */
-  open(ingestion: Ingestion, reply: FastifyReply): void {
+  /**
+   * Takes the reply over until the ingestion is over, the listener is gone, or no longer allowed: asked with every heartbeat.
+   * Error: `overloaded`.
+   */
+  open(ingestion: Ingestion, reply: FastifyReply, isStillAllowed: () => Promise<boolean>): void {
     if (this.#closed || this.#count >= this.#deps.maxListeners) throw new SightlineError('overloaded', 'Too many listeners.');
     const raw = reply.raw;
     reply.hijack();
@@ -58,14 +61,20 @@ export class ProgressStreams {
     const listener: Listener = {
       raw,
       last: '',
-      heartbeat: setInterval(() => void raw.write(': heartbeat\n\n'), this.#deps.heartbeatMs),
+      heartbeat: setInterval(() => void this.#beat(raw, isStillAllowed), this.#deps.heartbeatMs),
     };
     this.#count++;
     const channel = this.#channelOf(ingestion);
     channel.listeners.add(listener);
-    raw.once('close', () => this.#drop(ingestion.ingestionId, listener));
+    raw.once('close', () => this.#drop(ingestion, listener));
     raw.on('error', () => undefined);
     this.#send(channel, listener, ingestion);
+  }
+
+  /** Never rejects: a ledger that is away for a while ends no stream. */
+  async #beat(raw: FastifyReply['raw'], isStillAllowed: () => Promise<boolean>): Promise<void> {
+    if (await isStillAllowed().catch(() => true)) raw.write(': heartbeat\n\n');
+    else raw.end();
   }
 
   /** Ends every stream. */
@@ -82,10 +91,11 @@ export class ProgressStreams {
   }
 
   #channelOf({ ingestionId, tenant }: Ingestion): Channel {
-    let channel = this.#channels.get(ingestionId);
+    const name = channelName({ tenant, ingestionId });
+    let channel = this.#channels.get(name);
     if (!channel) {
       channel = { tenant, listeners: new Set(), timer: null, sent: 0 };
-      this.#channels.set(ingestionId, channel);
+      this.#channels.set(name, channel);
       this.#poll(ingestionId, channel);
     }
     return channel;
@@ -125,14 +135,19 @@ export class ProgressStreams {
     if (isFinal) listener.raw.end();
   }
 
-  #drop(ingestionId: string, listener: Listener): void {
+  #drop(ingestion: Ingestion, listener: Listener): void {
     clearInterval(listener.heartbeat);
     this.#count--;
-    const channel = this.#channels.get(ingestionId);
+    const name = channelName(ingestion);
+    const channel = this.#channels.get(name);
     if (!channel) return;
     channel.listeners.delete(listener);
     if (channel.listeners.size > 0) return;
     if (channel.timer) clearTimeout(channel.timer);
-    this.#channels.delete(ingestionId);
+    this.#channels.delete(name);
   }
+}
+
+function channelName({ tenant, ingestionId }: Pick<Ingestion, 'tenant' | 'ingestionId'>): string {
+  return JSON.stringify([tenant, ingestionId]);
 }

@@ -6,6 +6,7 @@ import { pino } from 'pino';
 import { Registry } from 'prom-client';
 import { openQueueEngine } from '@sightline/shared/adapters/bullmq-queue-engine';
 import { openEmbeddedPostgres } from '@sightline/shared/adapters/embedded-postgres';
+import { InProcessEventLog } from '@sightline/shared/adapters/in-process-event-log';
 import { LocalObjectStore } from '@sightline/shared/adapters/local-object-store';
 import { SqliteLedger } from '@sightline/shared/adapters/sqlite-ledger';
 import { openSqliteVectorIndex } from '@sightline/shared/adapters/sqlite-vector-index';
@@ -77,6 +78,7 @@ beforeAll(async () => {
     store,
     index,
     ledger,
+    events: new InProcessEventLog(),
     queue,
     logger,
     registry: new Registry(),

@@ -1,13 +1,16 @@
 import swagger from '@fastify/swagger';
 import fastify, { LogController, type FastifyBaseLogger, type FastifyInstance, type FastifyRequest } from 'fastify';
-import { jsonSchemaTransform, serializerCompiler, validatorCompiler, type ZodTypeProvider } from 'fastify-type-provider-zod';
+import { serializerCompiler, validatorCompiler, type ZodTypeProvider } from 'fastify-type-provider-zod';
 import { Histogram, type Registry } from 'prom-client';
 import { newId } from '@sightline/shared/contracts/ids';
 import { SightlineError } from '@sightline/shared/runtime/errors';
+import { guardAccess, type AuthMode } from './access.ts';
 import type { QueryApiConfig } from './config.ts';
+import type { KeyRing } from './core/key-ring.ts';
 import { assertAllowedVisitor } from './host-guard.ts';
-import { openApiDocument } from './openapi.ts';
+import { openApiDocument, SECURITY_SCHEMES, withSecurity } from './openapi.ts';
 import { refuseMalformed, sendProblem } from './problems.ts';
+import { RateLimits, type RateLimitStore } from './rate-limits.ts';
 
 const SMALL_BODY_BYTES = 64 * 1024;
 const TRACEPARENT = /^[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}$/;
@@ -17,15 +20,21 @@ const CONTENT_SECURITY_POLICY =
   "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /**
- * The HTTP server without its routes: parsing and answering by the zod schemas, problem details, the guard against foreign hosts,
- * security headers, trace ids and request metrics.
+ * The HTTP server without its routes: parsing and answering by the zod schemas, problem details, the guard against foreign hosts
+ * (without keys), API keys with their scopes and rate limits (with them), security headers, trace ids and request metrics.
  */
 export async function createServer({
   config,
+  auth,
+  ring,
+  redis,
   logger,
   registry,
 }: {
   config: QueryApiConfig;
+  auth: AuthMode;
+  ring: KeyRing;
+  redis?: RateLimitStore | undefined;
   logger: FastifyBaseLogger;
   registry: Registry;
 }): Promise<FastifyInstance> {
@@ -37,6 +46,7 @@ export async function createServer({
     exposeHeadRoutes: false,
     forceCloseConnections: true,
     requestTimeout: 60_000,
+    ...(config.trustedProxies.length > 0 ? { trustProxy: config.trustedProxies } : {}),
     routerOptions: { maxParamLength: 512 },
     clientErrorHandler: refuseMalformed,
     frameworkErrors: (error, request, reply) => void sendProblem(request, reply, error),
@@ -59,9 +69,12 @@ export async function createServer({
       'content-security-policy': CONTENT_SECURITY_POLICY,
       'cache-control': 'no-store',
     });
-    assertAllowedVisitor(visitorOf(request), { port: portOf(app, config), allowed: config.allowedHosts });
+    // A key is in no browser's pocket: a page of another name or origin has none to send.
+    if (auth === 'none') assertAllowedVisitor(visitorOf(request), { port: portOf(app, config), allowed: config.allowedHosts });
   });
   measureRequests(app, registry);
+  if (auth === 'none') guardAccess(app, { mode: 'none' });
+  else guardAccess(app, { mode: 'keys', ring, limits: await RateLimits.open(app, config.requestsPerMinute, redis) });
 
   await app.register(swagger, {
     openapi: {
@@ -71,8 +84,9 @@ export async function createServer({
         version: '1.0.0',
         description: 'Multimodal search over a catalogue. Errors are RFC 9457 problem details; `code` is API.',
       },
+      components: { securitySchemes: SECURITY_SCHEMES },
     },
-    transform: jsonSchemaTransform,
+    transform: withSecurity,
     transformObject: openApiDocument,
   });
   return app.withTypeProvider<ZodTypeProvider>();

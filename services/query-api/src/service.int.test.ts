@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { connect } from 'node:net';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -5,14 +6,16 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { pino } from 'pino';
 import { Registry } from 'prom-client';
+import { InProcessEventLog } from '@sightline/shared/adapters/in-process-event-log';
 import { LocalObjectStore } from '@sightline/shared/adapters/local-object-store';
 import { SqliteLedger } from '@sightline/shared/adapters/sqlite-ledger';
 import { openSqliteVectorIndex } from '@sightline/shared/adapters/sqlite-vector-index';
 import { ingestionView, problem } from '@sightline/shared/contracts/http';
 import { DEFAULT_TENANT } from '@sightline/shared/contracts/ids';
 import { Closer } from '@sightline/shared/runtime/lifecycle';
+import { createApiKey } from './core/api-keys.ts';
 import { startQueryApi } from './service.ts';
-import { InProcessQueue } from './testing/query-api-rig.ts';
+import { InProcessQueue, openRig } from './testing/query-api-rig.ts';
 import { answerEncodeQuery, toySpec } from './testing/toy-encoder.ts';
 
 const logger = pino({ level: 'silent' });
@@ -30,7 +33,16 @@ beforeAll(async () => {
   closer.push('ledger', () => ledger.close());
   const queue = new InProcessQueue((data) => answerEncodeQuery(data, store));
   const config = { port: 0, progressIntervalMs: 20, heartbeatMs: 50, progressListeners: 3 };
-  service = await startQueryApi({ store, index, ledger, queue, logger, registry: new Registry(), config });
+  service = await startQueryApi({
+    store,
+    index,
+    ledger,
+    events: new InProcessEventLog(),
+    queue,
+    logger,
+    registry: new Registry(),
+    config,
+  });
   closer.push('service', () => service.close());
 });
 afterAll(() => closer.closeAll(5_000));
@@ -160,6 +172,26 @@ test('what is not HTTP is a problem of the table too', async () => {
     const [head = '', body = ''] = (await raw([...lines])).split('\r\n\r\n');
     expect(head).toContain('application/problem+json');
     expect(problem.parse(JSON.parse(body))).toMatchObject({ code });
+  }
+});
+
+test('a stream ends at its next heartbeat once its key is revoked', async () => {
+  const rig = await openRig({ auth: 'keys', heartbeatMs: 50 });
+  try {
+    const url = await rig.app.listen({ host: '127.0.0.1', port: 0 });
+    const deps = { ledger: rig.ledger, now: Date.now, randomBytes };
+    const make = (name: string) => createApiKey(deps, { tenant: 't', name, scopes: ['admin'], expiresAt: null });
+    const [watcher, admin] = [await make('watcher'), await make('admin')];
+    await rig.ledger.createIngestion({ ingestionId: 'i', tenant: 't', source: { type: 'directory', path: '/i' }, createdAt: 1 });
+    const as = (secret: string) => ({ headers: { authorization: `Bearer ${secret}` } });
+    const stream = await fetch(`${url}/v1/ingestions/i/events`, as(watcher.secret));
+    expect(stream.status).toBe(200);
+    const ended = stream.text();
+    await fetch(`${url}/v1/keys/${watcher.key.keyId}`, { method: 'DELETE', ...as(admin.secret) });
+    expect(await ended).toContain('event: progress');
+    expect((await rig.ledger.getIngestion('t', 'i'))?.status).toBe('planning');
+  } finally {
+    await rig.close();
   }
 });
 

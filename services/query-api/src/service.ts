@@ -1,40 +1,54 @@
+import { randomBytes } from 'node:crypto';
 import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';
 import { SYSTEM_BUCKET } from '@sightline/shared/contracts/ids';
+import { fencedIndex } from '@sightline/shared/ingestion/tenant-fence';
+import type { EventLog } from '@sightline/shared/ports/event-log';
 import type { Ledger } from '@sightline/shared/ports/ledger';
 import type { ObjectStore } from '@sightline/shared/ports/object-store';
 import type { VectorIndex } from '@sightline/shared/ports/vector-index';
 import type { Calibration } from '@sightline/shared/retrieval/relevance';
 import { Closer, type RunningService } from '@sightline/shared/runtime/lifecycle';
+import { sleep } from '@sightline/shared/runtime/sleep';
 import type { QueueEngine } from '@sightline/shared/ports/queue-engine';
 import type { FastifyInstance } from 'fastify';
 import type { z } from 'zod';
 import { makeThumbnail } from './adapters/sharp-thumbnailer.ts';
+import { authModeOf } from './access.ts';
 import { queryApiConfig, type QueryApiConfig } from './config.ts';
 import { Backgrounds } from './core/backgrounds.ts';
 import { Calibrations } from './core/calibrations.ts';
+import { sweepDeletedTenants } from './core/deleted-tenants.ts';
 import { Gate } from './core/gate.ts';
+import { KeyRing } from './core/key-ring.ts';
 import { Progress } from './core/progress.ts';
 import { QueryEncoder } from './core/query-encoder.ts';
 import { readiness } from './core/readiness.ts';
 import { RecordKeywords } from './core/record-keywords.ts';
 import { Thumbnails } from './core/thumbnails.ts';
 import { ProgressStreams } from './progress-streams.ts';
+import type { RateLimitStore } from './rate-limits.ts';
 import { assetRoutes } from './routes/asset-routes.ts';
+import { ingestionControlRoutes } from './routes/ingestion-control-routes.ts';
 import { ingestionRoutes } from './routes/ingestion-routes.ts';
+import { keyRoutes } from './routes/key-routes.ts';
 import { pageRoutes } from './routes/page-routes.ts';
 import { searchRoutes } from './routes/search-routes.ts';
 import { serviceRoutes } from './routes/service-routes.ts';
+import { tenantRoutes } from './routes/tenant-routes.ts';
 import { createServer } from './server.ts';
 
 export interface QueryApiDeps {
   store: ObjectStore;
   index: VectorIndex;
   ledger: Ledger;
+  events: EventLog;
   queue: QueueEngine;
   logger: Logger;
   registry: Registry;
   config: z.input<typeof queryApiConfig>;
+  /** Where rate limits are counted for all replicas together; each counts its own without. */
+  rateLimitStore?: RateLimitStore;
   /** The encoder pack's own `calibration.json`, where it has one. */
   calibration?: Calibration | null;
 }
@@ -48,10 +62,9 @@ export async function createQueryApi(
   deps: QueryApiDeps,
   closer: Closer,
 ): Promise<{ app: FastifyInstance; config: QueryApiConfig; ready: () => Promise<void> }> {
-  const { store, index, ledger, queue, logger, registry } = deps;
+  const { store, index, ledger, events, queue, logger, registry } = deps;
   const config = queryApiConfig.parse(deps.config);
   const now = Date.now;
-  const sleep = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
   const progress = new Progress(now);
   const calibrations = new Calibrations({
     ledger,
@@ -70,8 +83,10 @@ export async function createQueryApi(
   });
   const backgrounds = new Backgrounds(index, now);
   const ready = readiness({ index, ledger, queue, timeoutMs: config.encodeTimeoutMs, now });
+  const auth = authModeOf(config);
+  const ring = new KeyRing({ ledger, now, warn: (error, message) => logger.warn({ err: error }, message) });
 
-  const app = await createServer({ config, logger, registry });
+  const app = await createServer({ config, auth, ring, redis: deps.rateLimitStore, logger, registry });
   closer.push('http server', () => app.close());
   const streams = new ProgressStreams({
     ledger,
@@ -83,7 +98,20 @@ export async function createQueryApi(
   });
   closer.push('progress streams', () => streams.close());
 
-  ingestionRoutes(app, { ledger, queue, store, now, progress, streams, allowDirectorySources: config.allowDirectorySources });
+  const ingestions = {
+    ledger,
+    queue,
+    store,
+    now,
+    progress,
+    streams,
+    allowDirectorySources: config.allowDirectorySources,
+    allowedSources: config.allowedSources,
+    events,
+    logger,
+  };
+  ingestionRoutes(app, ingestions);
+  ingestionControlRoutes(app, ingestions);
   searchRoutes(app, {
     search: {
       index,
@@ -91,7 +119,8 @@ export async function createQueryApi(
       logitScale: () => encoder.logitScale,
       recordKeywords: new RecordKeywords(),
       background: (tenant, space) => backgrounds.sample(tenant, space),
-      calibration: () => calibrations.current(),
+      keywordScoresTold: auth === 'none',
+      calibration: (tenant) => calibrations.current(tenant),
       nowMs: () => performance.now(),
     },
     gate: new Gate('searches', { running: config.searchesRunning, waiting: config.searchesWaiting }),
@@ -100,8 +129,20 @@ export async function createQueryApi(
   });
   const gate = new Gate('thumbnails', { running: config.thumbnailsRunning, waiting: config.thumbnailsWaiting });
   const thumbnails = new Thumbnails({ index, store, make: makeThumbnail, gate, maxPictureBytes: config.maxPictureBytes });
-  assetRoutes(app, { index, store, ledger, now, sleep, thumbnails, encodePassage: (request) => encoder.encodePassage(request) });
-  serviceRoutes(app, { index, calibrations, registry, ready });
+  assetRoutes(app, {
+    index: fencedIndex(index, ledger),
+    store,
+    ledger,
+    events,
+    now,
+    sleep,
+    thumbnails,
+    encodePassage: (request) => encoder.encodePassage(request),
+  });
+  const onChanged = () => ring.forget();
+  keyRoutes(app, { ledger, now, randomBytes, onChanged });
+  tenantRoutes(app, { index, ledger, store, now, sleep, drainMs: config.tenantDrainMs, onChanged });
+  serviceRoutes(app, { index, calibrations, registry, ready, metricsShown: auth === 'none' });
   await pageRoutes(app);
   return { app, config, ready };
 }
@@ -112,7 +153,7 @@ export async function startQueryApi(deps: QueryApiDeps): Promise<RunningService 
   try {
     const { app, config, ready } = await createQueryApi(deps, closer);
     const url = await app.listen({ host: config.host, port: config.port });
-    sweepSystemBucket(deps, config.sweepIntervalMs, closer);
+    startSweep(deps, config.sweepIntervalMs, closer);
     deps.logger.info({ url }, 'query-api listens');
     return { name: 'query-api', url, ready, close: () => closer.closeAll(CLOSE_DEADLINE_MS) };
   } catch (error) {
@@ -121,11 +162,13 @@ export async function startQueryApi(deps: QueryApiDeps): Promise<RunningService 
   }
 }
 
-/** What a killed process left under `queries/`, and thumbnails that nobody asked for in a month. */
-function sweepSystemBucket({ store, logger }: QueryApiDeps, intervalMs: number, closer: Closer): void {
+/** What a killed process left under `queries/`, thumbnails that nobody asked for in a month, and what came after a tenant's end. */
+function startSweep({ store, ledger, index, logger }: QueryApiDeps, intervalMs: number, closer: Closer): void {
   const sweep = async () => {
     await store.expire({ bucket: SYSTEM_BUCKET, prefix: 'queries/', olderThanMs: KEEP_QUERY_PICTURES_MS });
     await store.expire({ bucket: SYSTEM_BUCKET, prefix: 'thumbnails/', olderThanMs: KEEP_THUMBNAILS_MS });
+    const found = await sweepDeletedTenants({ ledger, index, now: Date.now, sleep });
+    if (found > 0) logger.warn({ found }, 'points that were written after the deletion of their tenant were taken off');
   };
   const timer = setInterval(
     () => void sweep().catch((error: unknown) => logger.warn({ err: error }, 'sweep failed')),

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { DEFAULT_TENANT } from '../contracts/ids.ts';
 import { fitLogistic, predict, type Example } from './logistic-regression.ts';
 import { cosine } from './cosine.ts';
 
@@ -55,9 +56,10 @@ export const calibration = z.strictObject({
 export type Calibration = z.infer<typeof calibration>;
 export type RelevanceModel = z.infer<typeof model>;
 
-/** The ledger's setting that holds a stack's own calibration of a pair of fingerprints. */
-export function calibrationSetting(fingerprints: { image: string; text: string }): string {
-  return `calibration:${fingerprints.image}:${fingerprints.text}`;
+/** The ledger's setting that holds a tenant's own calibration of a pair of fingerprints: thresholds follow from the collection. */
+export function calibrationSetting(fingerprints: { image: string; text: string }, tenant: string): string {
+  const name = `calibration:${fingerprints.image}:${fingerprints.text}`;
+  return tenant === DEFAULT_TENANT ? name : `${name}:${tenant}`;
 }
 
 /** The ledger's setting by which encode workers tell query-api, which knows no packs, what their pack brings. */

@@ -23,27 +23,39 @@ export interface CalibrationDeps {
   warn: (message: string) => void;
 }
 
-/** The relevance models in force: the collection's own, else the pack's where its fingerprints fit, else built-in guesses. */
+const MOST_TENANTS = 1_000;
+
+type Models = { kinds: Record<QueryKind, RelevanceModel>; fitted: boolean };
+
+/** The relevance models in force: the tenant's collection's own, else the pack's where its fingerprints fit, else built-in guesses. */
 export class Calibrations {
   readonly #deps: CalibrationDeps;
-  #kept: { at: number; value: { kinds: Record<QueryKind, RelevanceModel>; fitted: boolean } } | null = null;
+  readonly #kept = new Map<string, { at: number; value: Models }>();
 
   constructor(deps: CalibrationDeps) {
     this.#deps = deps;
   }
 
-  async current(): Promise<{ kinds: Record<QueryKind, RelevanceModel>; fitted: boolean }> {
+  async current(tenant: string): Promise<Models> {
     const now = this.#deps.now();
-    if (this.#kept && now - this.#kept.at < FRESH_MS) return this.#kept.value;
-    const own = (await this.#stored(calibrationSetting)) ?? this.#fromPack() ?? (await this.#stored(packCalibrationSetting));
+    const kept = this.#kept.get(tenant);
+    if (kept && now - kept.at < FRESH_MS) return kept.value;
+    const { image, text } = this.#deps.spec;
+    const fingerprints = { image: image.fingerprint, text: text.fingerprint };
+    const own =
+      (await this.#stored(calibrationSetting(fingerprints, tenant))) ??
+      this.#fromPack() ??
+      (await this.#stored(packCalibrationSetting(fingerprints)));
     const value = own ? { kinds: own.kinds, fitted: true } : { kinds: UNCALIBRATED, fitted: false };
-    this.#kept = { at: now, value };
+    this.#kept.delete(tenant);
+    this.#kept.set(tenant, { at: now, value });
+    const oldest = this.#kept.keys().next().value;
+    if (this.#kept.size > MOST_TENANTS && oldest !== undefined) this.#kept.delete(oldest);
     return value;
   }
 
-  async #stored(settingOf: typeof calibrationSetting): Promise<Calibration | null> {
-    const { image, text } = this.#deps.spec;
-    const stored = await this.#deps.ledger.getSetting(settingOf({ image: image.fingerprint, text: text.fingerprint }));
+  async #stored(setting: string): Promise<Calibration | null> {
+    const stored = await this.#deps.ledger.getSetting(setting);
     if (stored === null) return null;
     const parsed = calibration.safeParse(parseJson(stored));
     if (parsed.success) return parsed.data;

@@ -12,6 +12,7 @@ function at(done: number, more: Partial<Ingestion> = {}): Ingestion {
     dryRun: false,
     status: 'running',
     reason: null,
+    hold: null,
     counts: { listed: 1_000, indexed: done, unchanged: 0, duplicate: 0, failed: 0 },
     planned: true,
     cursor: null,

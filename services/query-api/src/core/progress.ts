@@ -1,3 +1,4 @@
+import { totalsIn } from '@sightline/shared/contracts/dry-run';
 import type { IngestionView } from '@sightline/shared/contracts/http';
 import type { Counts, Ingestion } from '@sightline/shared/ports/ledger';
 
@@ -31,14 +32,16 @@ export class Progress {
       ingestion_id: ingestion.ingestionId,
       status: ingestion.status,
       reason: ingestion.reason,
+      hold: ingestion.hold,
       source: ingestion.source,
       dry_run: ingestion.dryRun,
       counts: ingestion.counts,
       images_per_second: rate === null ? null : Math.round(rate * 100) / 100,
       eta_seconds: isFinal || !ingestion.planned || !rate ? null : Math.ceil(left / rate),
+      estimate: ingestion.dryRun ? totalsIn(ingestion.cursor) : null,
       created_at: new Date(ingestion.createdAt).toISOString(),
       finished_at: ingestion.finishedAt === null ? null : new Date(ingestion.finishedAt).toISOString(),
-      links: { self, failures: `${self}/failures`, events: `${self}/events` },
+      links: { self, failures: `${self}/failures`, events: `${self}/events`, report: isFinal ? `${self}/report` : null },
     };
   }
 

@@ -2,7 +2,9 @@ import { assetLockKey, itemLockKey, passageAssetId, SYSTEM_BUCKET, thumbnailPref
 import type { Removal } from '@sightline/shared/contracts/http';
 import type { PointRecord } from '@sightline/shared/contracts/records';
 import { embeddedText, pointKeywords } from '@sightline/shared/ingestion/point-text';
+import { eventOfPoint } from '@sightline/shared/ingestion/asset-events';
 import { recordDigest } from '@sightline/shared/ingestion/record-removal';
+import type { EventLog } from '@sightline/shared/ports/event-log';
 import type { KeyLease, Ledger } from '@sightline/shared/ports/ledger';
 import type { ObjectStore } from '@sightline/shared/ports/object-store';
 import type { AssetPoint, VectorIndex } from '@sightline/shared/ports/vector-index';
@@ -12,6 +14,7 @@ export interface RemoveDeps {
   index: VectorIndex;
   store: ObjectStore;
   ledger: Ledger;
+  events: EventLog;
   /** Unix milliseconds. */
   now: () => number;
   sleep: (ms: number) => Promise<void>;
@@ -31,16 +34,20 @@ const BUSY_TRIES = 50;
 /**
  * Removes one asset: its vectors, keywords, texts and stored thumbnails. What stays is a tombstone with reason `removed`, so that
  * the same bytes do not come back with the next ingestion; changed bytes do. The source is not touched.
- * Errors: `asset_not_found`, `asset_busy`.
+ * Errors: `asset_not_found`, `asset_busy`, `events_unavailable` (it is removed, and not told yet: ask again).
  */
-export async function removeAsset(deps: RemoveDeps, tenant: string, assetId: string): Promise<Removal> {
+export async function removeAsset(deps: RemoveDeps, context: RemoveContext, assetId: string): Promise<Removal> {
+  const { tenant } = context;
   const known = (await deps.index.get(tenant, [assetId])).get(assetId);
+  // Whoever removed it may not have lived to tell: asked for again it is told again, under the same id.
+  if (known?.deleted && known.deletedBecause === 'removed') await tell(deps, context, [assetId]);
   if (!known || known.deleted) throw new SightlineError('asset_not_found');
   await withLease(deps, [assetLockKey(tenant, assetId)], async (lease) => {
     const point = (await deps.index.get(tenant, [assetId])).get(assetId);
     if (!point || point.deleted) throw new SightlineError('asset_not_found');
     await bury(deps, [point], lease.version);
   });
+  await tell(deps, context, [assetId]);
   return { removed: [assetId], detached: [] };
 }
 
@@ -66,9 +73,19 @@ export async function removeItem(deps: RemoveDeps, context: RemoveContext, itemI
       await detach(deps, context, shared, itemId, lease.version);
       return { removed: alone.map((point) => point.assetId).sort(), detached: shared.map((point) => point.assetId).sort() };
     });
-    if (removal) return removal;
+    if (removal) {
+      await tell(deps, context, [...removal.removed, ...removal.detached]);
+      return removal;
+    }
     if (attempt === BUSY_TRIES) throw new SightlineError('asset_busy');
   }
+}
+
+/** What the index says of these assets now, published. */
+async function tell({ index, events }: RemoveDeps, { tenant, traceId }: RemoveContext, assetIds: string[]): Promise<void> {
+  const points = await index.get(tenant, assetIds);
+  const context = { service: 'query-api' as const, tenant, traceId, ingestionId: null };
+  await events.publish([...points.values()].map((point) => eventOfPoint(point, index.spec, context)));
 }
 
 async function bury(deps: RemoveDeps, points: AssetPoint[], version: number): Promise<void> {

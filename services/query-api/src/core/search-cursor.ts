@@ -16,16 +16,19 @@ export interface PagePlace {
   reach: number;
 }
 
-/** A cursor holds the place and the request's digest: another request with it would page through another order. */
-export function cursorOf(request: ParsedSearchRequest, place: PagePlace): string {
-  return Buffer.from(JSON.stringify({ ...place, request: digestOf(request) })).toString('base64url');
+/**
+ * A cursor holds the place and the digest of tenant and request: another one's would page through another order. It carries no
+ * right to anything: the page it names is searched for anew, under the filter of whoever brings it.
+ */
+export function cursorOf(tenant: string, request: ParsedSearchRequest, place: PagePlace): string {
+  return Buffer.from(JSON.stringify({ ...place, request: digestOf(tenant, request) })).toString('base64url');
 }
 
-/** The place a request asks for; the beginning without a cursor. Error: `request_invalid` for a cursor of another request. */
-export function placeOf(request: ParsedSearchRequest): PagePlace {
+/** The place a request asks for; the beginning without a cursor. Error: `request_invalid` for a cursor of another request or tenant. */
+export function placeOf(tenant: string, request: ParsedSearchRequest): PagePlace {
   if (!request.cursor) return { offset: 0, reach: request.limit };
   const parsed = cursor.safeParse(parseJson(Buffer.from(request.cursor, 'base64url').toString()));
-  if (!parsed.success || parsed.data.request !== digestOf(request)) {
+  if (!parsed.success || parsed.data.request !== digestOf(tenant, request)) {
     throw new SightlineError('request_invalid', 'cursor: it belongs to another request; repeat the request that it came with.');
   }
   return { offset: parsed.data.offset, reach: parsed.data.reach };
@@ -40,10 +43,10 @@ function parseJson(text: string): unknown {
 }
 
 /** What decides the order; how much of it is shown (`limit`) and with what (`explain`) may change between pages. */
-function digestOf(request: ParsedSearchRequest): string {
+function digestOf(tenant: string, request: ParsedSearchRequest): string {
   const { query, image, mode, alpha, k, weights, filter, min_score, group_by } = request;
   return createHash('sha256')
-    .update(JSON.stringify([query, image, mode, alpha, k, weights, filter, min_score, group_by]))
+    .update(JSON.stringify([tenant, query, image, mode, alpha, k, weights, filter, min_score, group_by]))
     .digest('base64url')
     .slice(0, 16);
 }

@@ -12,8 +12,13 @@ import type { RankedCandidate } from './rank-candidates.ts';
 import { planSearch } from './search-plan.ts';
 
 export interface SearchDeps extends CandidateDeps {
-  /** The relevance models in force for the index's encoders. */
-  calibration: () => Promise<{ kinds: Record<QueryKind, RelevanceModel>; fitted: boolean }>;
+  /**
+   * BM25 weighs a word by how rare it is in the whole index. Where tenants share one, its scores would tell a tenant which words
+   * stand in the others' records: then only ranks are told.
+   */
+  keywordScoresTold: boolean;
+  /** The relevance models in force for the index's encoders and the tenant's collection. */
+  calibration: (tenant: string) => Promise<{ kinds: Record<QueryKind, RelevanceModel>; fitted: boolean }>;
 }
 
 /**
@@ -27,10 +32,10 @@ export async function search(
   request: ParsedSearchRequest,
 ): Promise<SearchResponse> {
   const startedMs = deps.nowMs();
-  const { offset, reach } = placeOf(request);
+  const { offset, reach } = placeOf(context.tenant, request);
   const [found, calibration] = await Promise.all([
     findCandidates(deps, context, planSearch({ ...request, limit: reach }), request),
-    deps.calibration(),
+    deps.calibration(context.tenant),
   ]);
   const judged = found.candidates.map((candidate) => ({
     candidate,
@@ -50,7 +55,7 @@ export async function search(
     results,
     no_match: eligible.length === 0 || best < calibration.kinds[found.kind].threshold,
     degraded: found.degraded,
-    next_cursor: more ? cursorOf(request, { offset: offset + request.limit, reach }) : null,
+    next_cursor: more ? cursorOf(context.tenant, request, { offset: offset + request.limit, reach }) : null,
     warnings,
     timings_ms: {
       encode: rounded(found.timingsMs.encode),
@@ -89,17 +94,21 @@ async function toResult(
     title: candidate.record?.title ?? '',
     text: candidate.record?.text ?? '',
     attributes: candidate.record?.attributes ?? {},
-    ...(request.explain ? { explain: explain(candidate, found) } : {}),
+    ...(request.explain ? { explain: explain(candidate, found, deps.keywordScoresTold) } : {}),
   };
 }
 
-function explain({ signals, alignment, codeMatches }: RankedCandidate, { kind }: FoundCandidates): Explanation {
+function explain(
+  { signals, alignment, codeMatches }: RankedCandidate,
+  { kind }: FoundCandidates,
+  keywordScoresTold: boolean,
+): Explanation {
   const withPicture = kind === 'picture' || kind === 'both';
   return {
     image: withPicture ? signals.picture : signals.words,
     ...(withPicture && signals.words.score !== null ? { words: signals.words } : {}),
     text: signals.text,
-    keywords: signals.keywords,
+    keywords: keywordScoresTold ? signals.keywords : { rank: signals.keywords.rank, score: null },
     alignment,
     code: codeMatches > 0,
   };

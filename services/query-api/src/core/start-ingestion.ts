@@ -1,6 +1,8 @@
-import { newId, SYSTEM_BUCKET } from '@sightline/shared/contracts/ids';
+import { newId } from '@sightline/shared/contracts/ids';
 import type { Source } from '@sightline/shared/contracts/records';
 import { sourcePlace } from '@sightline/shared/contracts/source-place';
+import { assertMayBegin } from './active-ingestions.ts';
+import { assertAllowed } from './source-policy.ts';
 import type { Ingestion, Ledger } from '@sightline/shared/ports/ledger';
 import type { ObjectStore } from '@sightline/shared/ports/object-store';
 import { SightlineError } from '@sightline/shared/runtime/errors';
@@ -17,14 +19,22 @@ export interface StartIngestionDeps {
 /**
  * Writes an ingestion down and has it planned; both are durable when it returns. `localAllowed`: files of this machine may be
  * named. `dryRun`: it is listed and counted, and nothing else. Errors: `source_not_allowed`, `source_not_found` (looked for first, so that a typing error is answered at once),
- * `request_invalid`, `queue_unavailable` (then the ingestion is marked failed).
+ * `request_invalid`, `too_many_ingestions`, `queue_unavailable` (then the ingestion is marked failed).
  */
 export async function startIngestion(
   deps: StartIngestionDeps,
-  request: { tenant: string; source: Source; dryRun: boolean; traceId: string; localAllowed: boolean },
+  request: {
+    tenant: string;
+    source: Source;
+    dryRun: boolean;
+    traceId: string;
+    localAllowed: boolean;
+    allowedSources: readonly string[];
+  },
 ): Promise<Ingestion> {
-  const source = await checkedSource(deps.store, request.source, request.localAllowed);
   const { tenant, traceId } = request;
+  await assertMayBegin(deps.ledger, tenant);
+  const source = await checkedSource(deps.store, request);
   const ingestionId = newId();
   const ingestion = await deps.ledger.createIngestion({
     ingestionId,
@@ -42,34 +52,37 @@ export async function startIngestion(
   return ingestion;
 }
 
-/** The source in the one spelling that asset ids are made from; what it names is there. */
-async function checkedSource(store: ObjectStore, source: Source, localAllowed: boolean): Promise<Source> {
-  if (source.type === 'manifest' && /^[a-z0-9+]+:\/\//i.test(source.uri) && !source.uri.startsWith('file://')) {
-    throw new SightlineError('source_not_allowed', 'source.uri: only files of the server are read as manifests here.');
+/** The source in the one spelling that asset ids are made from; what it names is there, and the tenant may have it. */
+async function checkedSource(
+  store: ObjectStore,
+  request: { tenant: string; source: Source; localAllowed: boolean; allowedSources: readonly string[] },
+): Promise<Source> {
+  const { source } = request;
+  const isStored = source.type === 'prefix' || (source.type === 'manifest' && source.uri.startsWith('s3://'));
+  if (source.type === 'manifest' && /^[a-z0-9+]+:\/\//i.test(source.uri) && !/^(file|s3):\/\//.test(source.uri)) {
+    throw new SightlineError('source_not_allowed', 'source.uri: a path of the server, or s3://bucket/key.');
   }
-  if (source.type !== 'prefix' && !localAllowed) {
+  if (!isStored && !request.localAllowed) {
     throw new SightlineError(
       'source_not_allowed',
       'Files of the server are ingested only by the embedded stack, asked over the loopback interface.',
     );
   }
-  // An absolute path as a bucket is a directory by another name.
-  if (source.type === 'prefix' && !/^[a-z0-9][a-z0-9.-]*$/.test(source.bucket))
-    throw new SightlineError('source_not_allowed', 'source.bucket: not a bucket name.');
-  if (source.type === 'prefix' && source.bucket === SYSTEM_BUCKET)
-    throw new SightlineError('source_not_allowed', "source.bucket: the stack's own.");
   const place = sourcePlace(source);
   if (!place)
     throw new SightlineError(
       'request_invalid',
-      `source.${source.type === 'directory' ? 'path' : 'uri'}: expected an absolute path.`,
+      `source.${source.type === 'directory' ? 'path' : 'uri'}: expected an absolute path, or s3://bucket/key.`,
     );
+  if (isStored) assertAllowed(place, request);
   const { bucket, prefix, manifestKey } = place;
   if (manifestKey === null) await assertListable(store, bucket, prefix);
   else if (!(await store.head({ bucket, key: manifestKey })))
     throw new SightlineError('source_not_found', `${bucket}/${manifestKey}`);
   if (source.type === 'directory') return { type: 'directory', path: bucket };
-  return source.type === 'manifest' ? { type: 'manifest', uri: `${bucket === '/' ? '' : bucket}/${manifestKey}` } : source;
+  return source.type === 'manifest' && !isStored
+    ? { type: 'manifest', uri: `${bucket === '/' ? '' : bucket}/${manifestKey}` }
+    : source;
 }
 
 /** Throws `source_not_found` for what cannot be listed; asks for one object only. */

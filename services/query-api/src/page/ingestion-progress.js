@@ -1,31 +1,37 @@
-import { call } from './call.js';
+import { call, send } from './call.js';
 
 const LOOK_EVERY_MS = 4_000;
 const SHOWN_AFTER_MS = 4_000;
 
-/** Shows a running ingestion's progress in the strip, also one that begins while the page is open. `onFinished` after each. */
-export function watchIngestions({ strip, text, bar }, onFinished) {
-  let watched = null;
+/** Shows a running ingestion's progress in the strip, also one that begins while the page is open. `isAllowed`: whether the server answers
+ * this page at all; `onFinished` after each. */
+export function watchIngestions({ strip, text, bar }, { isAllowed, onFinished }) {
+  let watched = false;
 
   async function look() {
-    if (watched || document.hidden) return;
+    if (watched || document.hidden || !isAllowed()) return;
     const { ingestions } = await call('/v1/ingestions?limit=5');
     const live = ingestions.find(({ status }) => status === 'running' || status === 'planning');
-    if (live) follow(live);
+    if (!live || watched) return;
+    watched = true;
+    try {
+      await follow(live);
+    } finally {
+      watched = false;
+    }
   }
 
-  function follow(ingestion) {
-    watched = new EventSource(ingestion.links.events);
-    watched.addEventListener('progress', ({ data }) => tell(JSON.parse(data)));
-    watched.addEventListener('done', ({ data }) => {
+  /** By fetch, because an EventSource sends no key. A stream that breaks off is looked for again. */
+  async function follow(ingestion) {
+    for await (const { event, data } of eventsOf(await send(ingestion.links.events))) {
       tell(JSON.parse(data));
-      watched.close();
-      watched = null;
+      if (event !== 'done') continue;
       onFinished();
       setTimeout(() => {
         if (!watched) strip.hidden = true;
       }, SHOWN_AFTER_MS);
-    });
+      return;
+    }
   }
 
   function tell({ counts, status, images_per_second: rate, eta_seconds: eta }) {
@@ -46,4 +52,20 @@ export function watchIngestions({ strip, text, bar }, onFinished) {
   const again = () => look().catch(() => undefined);
   setInterval(() => void again(), LOOK_EVERY_MS);
   void again();
+}
+
+/** The events of a stream, each `{ event, data }`. */
+async function* eventsOf(response) {
+  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+  let text = '';
+  for (let part = await reader.read(); !part.done; part = await reader.read()) {
+    const blocks = (text + part.value).split('\n\n');
+    text = blocks.pop();
+    for (const block of blocks) {
+      const lines = block.split('\n');
+      const field = (name) => lines.find((line) => line.startsWith(`${name}: `))?.slice(name.length + 2);
+      const data = field('data');
+      if (data !== undefined) yield { event: field('event'), data };
+    }
+  }
 }

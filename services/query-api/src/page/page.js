@@ -1,6 +1,8 @@
+import { showAsset } from './asset-picture.js';
 import { call } from './call.js';
 import { parseFilter } from './filter-text.js';
 import { watchIngestions } from './ingestion-progress.js';
+import { storedKey, storeKey } from './key.js';
 import { dataUrlOf } from './picture-file.js';
 import { element, resultCard } from './result-card.js';
 
@@ -17,10 +19,11 @@ let running = null;
 
 // The picture.
 
-function usePicture(next, source) {
+function usePicture(next) {
   picture = next;
   $('chosen').hidden = !next;
-  if (next) $('chosen-picture').src = source;
+  if (next?.asset_id) showAsset($('chosen-picture'), next.asset_id, 96);
+  else if (next) $('chosen-picture').src = next.data;
   else $('chosen-picture').removeAttribute('src');
   $('file').value = '';
   showBalance();
@@ -30,7 +33,7 @@ async function takeFile(file) {
   if (!file) return;
   try {
     const data = await dataUrlOf(file);
-    usePicture({ data }, data);
+    usePicture({ data });
     await search();
   } catch (error) {
     showNotices([error.message], 'warn');
@@ -70,7 +73,7 @@ async function search() {
     results.replaceChildren();
     $('more').hidden = true;
     $('summary').textContent = '';
-    showNotices([error.message], 'warn');
+    showProblem(error);
   } finally {
     if (running === mine) document.body.classList.remove('busy');
   }
@@ -161,7 +164,7 @@ function offerMore(asked, answer, grid) {
 
 function onSimilar(result) {
   words.value = '';
-  usePicture({ asset_id: result.asset_id }, `/v1/assets/${encodeURIComponent(result.asset_id)}/image?width=96`);
+  usePicture({ asset_id: result.asset_id });
   window.scrollTo({ top: 0, behavior: matchMedia('(prefers-reduced-motion: reduce)').matches ? 'auto' : 'smooth' });
   void search();
 }
@@ -182,7 +185,7 @@ function readAddress() {
   const mode = form.querySelector(`input[name=mode][value="${CSS.escape(state.get('mode') ?? 'hybrid')}"]`);
   if (mode) mode.checked = true;
   const asset = state.get('asset');
-  usePicture(asset ? { asset_id: asset } : null, asset ? `/v1/assets/${encodeURIComponent(asset)}/image?width=96` : '');
+  usePicture(asset ? { asset_id: asset } : null);
   void search();
 }
 
@@ -236,13 +239,56 @@ function showStart() {
   );
 }
 
+// The key, where the server asks for one.
+
+/** A problem as a notice; one with the key brings the field for it. */
+function showProblem(error) {
+  const asksForKey = error.code === 'api_key_missing' || error.code === 'api_key_invalid';
+  if (asksForKey) askForKey();
+  // Nobody was refused who has not tried yet.
+  showNotices(error.code === 'api_key_missing' ? [] : [error.message], 'warn');
+}
+
+function askForKey() {
+  $('key-form').hidden = false;
+  $('key-forget').hidden = true;
+  form.inert = true;
+  index = null;
+  results.replaceChildren();
+  $('holdings').textContent = '';
+  $('key').focus();
+}
+
+async function useKey() {
+  storeKey($('key').value.trim());
+  $('key').value = '';
+  if (!(await loadIndex())) return;
+  showNotices([], '');
+  readAddress();
+  words.focus();
+}
+
+$('key-form').addEventListener('submit', (event) => {
+  event.preventDefault();
+  void useKey();
+});
+$('key-forget').addEventListener('click', () => {
+  storeKey('');
+  location.assign('/');
+});
+
 async function loadIndex() {
   try {
     index = await call('/v1/index');
+    $('key-form').hidden = true;
+    $('key-forget').hidden = !storedKey();
+    form.inert = false;
     $('holdings').textContent =
       `${holdings()} indexed${index.calibration.fitted || index.assets === 0 ? '' : ' · relevance not calibrated'}`;
+    return true;
   } catch (error) {
-    showNotices([error.message], 'warn');
+    showProblem(error);
+    return false;
   }
 }
 
@@ -259,7 +305,7 @@ form.addEventListener('change', (event) => {
 form.addEventListener('input', showBalance);
 $('file').addEventListener('change', () => void takeFile($('file').files[0]));
 $('chosen-remove').addEventListener('click', () => {
-  usePicture(null, '');
+  usePicture(null);
   void search();
   words.focus();
 });
@@ -286,9 +332,14 @@ document.addEventListener('paste', (event) => {
 });
 window.addEventListener('popstate', readAddress);
 
-await loadIndex();
-readAddress();
-watchIngestions({ strip: $('progress'), text: $('progress-text'), bar: $('progress-bar') }, async () => {
-  await loadIndex();
-  if (!words.value.trim() && !picture) showStart();
-});
+if (await loadIndex()) readAddress();
+watchIngestions(
+  { strip: $('progress'), text: $('progress-text'), bar: $('progress-bar') },
+  {
+    isAllowed: () => index !== null,
+    onFinished: async () => {
+      if (!(await loadIndex())) return;
+      if (!words.value.trim() && !picture) showStart();
+    },
+  },
+);

@@ -1,3 +1,5 @@
+import { showAsset } from './asset-picture.js';
+
 /** Catalogue text is a stranger's: it goes in as text, never as markup. */
 export function element(tag, { className, text, ...attributes } = {}, children = []) {
   const node = document.createElement(tag);
@@ -22,16 +24,13 @@ export function resultCard(result, judged, { onSimilar }) {
   const figure = element('figure');
   if (result.object) {
     const picture = element('img', {
-      src: `/v1/assets/${encodeURIComponent(result.asset_id)}/image?width=384`,
       alt: title,
       loading: 'lazy',
       width: 248,
       height: 208,
     });
-    picture.addEventListener(
-      'error',
-      () => picture.replaceWith(element('p', { className: 'textual', text: 'The picture cannot be shown.' })),
-      { once: true },
+    showAsset(picture, result.asset_id, 384, () =>
+      picture.replaceWith(element('p', { className: 'textual', text: 'The picture cannot be shown.' })),
     );
     figure.append(picture);
   } else {
@@ -72,7 +71,7 @@ function explanation(explain, judged) {
   const rows = LEGS.filter(({ name }) => explain[name] && judged.legs.has(name)).map(({ name, label }) => {
     const { rank, score } = explain[name];
     const place = rank === null ? 'not listed' : ordinal(rank);
-    const className = [rank === 1 ? 'first' : '', score === null ? 'none' : ''].join(' ').trim();
+    const className = [rank === 1 ? 'first' : '', score === null && rank === null ? 'none' : ''].join(' ').trim();
     const unit = name === 'keywords' ? 'BM25' : 'cosine';
     return element('div', className ? { className } : {}, [
       element('dt', { text: label(judged) }),
@@ -82,7 +81,12 @@ function explanation(explain, judged) {
       }),
       element('dd', {
         text: score === null ? '–' : score.toFixed(name === 'keywords' ? 1 : 3),
-        title: score === null ? 'Nothing to compare.' : `${unit} ${score}`,
+        title:
+          score === null
+            ? rank === null
+              ? 'Nothing to compare.'
+              : 'Not told where tenants share an index.'
+            : `${unit} ${score}`,
       }),
     ]);
   });

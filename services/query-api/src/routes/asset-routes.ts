@@ -11,9 +11,9 @@ import {
   removal,
   type AssetView,
 } from '@sightline/shared/contracts/http';
-import { DEFAULT_TENANT } from '@sightline/shared/contracts/ids';
 import type { AssetPoint, IndexSpec } from '@sightline/shared/ports/vector-index';
 import { SightlineError } from '@sightline/shared/runtime/errors';
+import { tenantOf } from '../access.ts';
 import { removeAsset, removeItem, type RemoveDeps } from '../core/remove.ts';
 import type { Thumbnails } from '../core/thumbnails.ts';
 
@@ -27,6 +27,7 @@ export function assetRoutes(app: FastifyInstance, deps: AssetRouteDeps): void {
   routes.get(
     '/v1/assets/:asset_id',
     {
+      config: { access: 'read' },
       schema: {
         summary: 'One indexed asset',
         tags: ['assets'],
@@ -38,7 +39,7 @@ export function assetRoutes(app: FastifyInstance, deps: AssetRouteDeps): void {
     async (request) => {
       const { asset_id: assetId } = request.params;
       const withVectors = request.query.with_vectors === 'true' || request.query.with_vectors === '1';
-      const point = (await deps.index.get(DEFAULT_TENANT, [assetId], { withVectors })).get(assetId);
+      const point = (await deps.index.get(tenantOf(request), [assetId], { withVectors })).get(assetId);
       if (!point || point.deleted) throw new SightlineError('asset_not_found');
       return toAssetView(point, deps.index.spec, withVectors);
     },
@@ -47,6 +48,7 @@ export function assetRoutes(app: FastifyInstance, deps: AssetRouteDeps): void {
   routes.get(
     '/v1/assets/:asset_id/image',
     {
+      config: { access: 'read' },
       schema: {
         summary: "An asset's picture, upright, as WebP",
         description: 'At most `width` pixels wide and high, rounded up to the next stored size; 1536 at most.',
@@ -58,7 +60,7 @@ export function assetRoutes(app: FastifyInstance, deps: AssetRouteDeps): void {
       },
     },
     async (request, reply) => {
-      const { tag, read } = await deps.thumbnails.find(DEFAULT_TENANT, request.params.asset_id, request.query.width);
+      const { tag, read } = await deps.thumbnails.find(tenantOf(request), request.params.asset_id, request.query.width);
       const etag = `"${tag.split('/').at(-1)}"`;
       void reply.headers({
         etag,
@@ -76,6 +78,7 @@ export function assetRoutes(app: FastifyInstance, deps: AssetRouteDeps): void {
   routes.delete(
     '/v1/assets/:asset_id',
     {
+      config: { access: 'ingest', budget: 'ingest' },
       schema: {
         summary: 'Remove an asset',
         description: 'From the index and the stored thumbnails; its source is not touched. It stays away until its bytes change.',
@@ -84,12 +87,13 @@ export function assetRoutes(app: FastifyInstance, deps: AssetRouteDeps): void {
         response: { 200: removal, default: problem },
       },
     },
-    (request) => removeAsset(deps, DEFAULT_TENANT, request.params.asset_id),
+    (request) => removeAsset(deps, { tenant: tenantOf(request), traceId: request.id }, request.params.asset_id),
   );
 
   routes.delete(
     '/v1/items/:item_id',
     {
+      config: { access: 'ingest', budget: 'ingest' },
       schema: {
         summary: 'Remove an item',
         description: 'Its passages, and its pictures that no other item names.',
@@ -98,7 +102,7 @@ export function assetRoutes(app: FastifyInstance, deps: AssetRouteDeps): void {
         response: { 200: removal, default: problem },
       },
     },
-    (request) => removeItem(deps, { tenant: DEFAULT_TENANT, traceId: request.id }, request.params.item_id),
+    (request) => removeItem(deps, { tenant: tenantOf(request), traceId: request.id }, request.params.item_id),
   );
 }
 

@@ -1,5 +1,6 @@
-import type { FastifyInstance } from 'fastify';
+import type { FastifyInstance, FastifyRequest } from 'fastify';
 import type { ZodTypeProvider } from 'fastify-type-provider-zod';
+import type { Logger } from 'pino';
 import { z } from 'zod';
 import {
   failurePage,
@@ -12,18 +13,22 @@ import {
   ingestionView,
   problem,
 } from '@sightline/shared/contracts/http';
-import { DEFAULT_TENANT } from '@sightline/shared/contracts/ids';
 import type { Ingestion, Ledger } from '@sightline/shared/ports/ledger';
+import type { EventLog } from '@sightline/shared/ports/event-log';
 import { SightlineError } from '@sightline/shared/runtime/errors';
+import { callerOf, tenantOf, type Caller } from '../access.ts';
 import type { Progress } from '../core/progress.ts';
 import { startIngestion, type StartIngestionDeps } from '../core/start-ingestion.ts';
 import { isLoopbackAddress } from '../host-guard.ts';
 import type { ProgressStreams } from '../progress-streams.ts';
 
 export interface IngestionRouteDeps extends StartIngestionDeps {
+  events: EventLog;
+  logger: Logger;
   progress: Progress;
   streams: ProgressStreams;
   allowDirectorySources: boolean;
+  allowedSources: readonly string[];
 }
 
 export function ingestionRoutes(app: FastifyInstance, deps: IngestionRouteDeps): void {
@@ -32,6 +37,7 @@ export function ingestionRoutes(app: FastifyInstance, deps: IngestionRouteDeps):
   routes.post(
     '/v1/ingestions',
     {
+      config: { access: 'ingest', budget: 'ingest' },
       schema: {
         summary: 'Ingest a source',
         tags: ['ingestions'],
@@ -40,9 +46,16 @@ export function ingestionRoutes(app: FastifyInstance, deps: IngestionRouteDeps):
       },
     },
     async (request, reply) => {
-      const localAllowed = deps.allowDirectorySources && isLoopbackAddress(request.socket.remoteAddress);
+      const localAllowed = deps.allowDirectorySources && isOwner(callerOf(request)) && isFromHere(request);
       const { source, dry_run: dryRun } = request.body;
-      const ingestion = await startIngestion(deps, { tenant: DEFAULT_TENANT, source, dryRun, traceId: request.id, localAllowed });
+      const ingestion = await startIngestion(deps, {
+        tenant: tenantOf(request),
+        source,
+        dryRun,
+        traceId: request.id,
+        localAllowed,
+        allowedSources: deps.allowedSources,
+      });
       const { ingestion_id, status, links } = deps.progress.view(ingestion);
       return reply.code(202).header('location', links.self).send({ ingestion_id, status, links });
     },
@@ -51,6 +64,7 @@ export function ingestionRoutes(app: FastifyInstance, deps: IngestionRouteDeps):
   routes.get(
     '/v1/ingestions',
     {
+      config: { access: 'read' },
       schema: {
         summary: 'Ingestions, newest first',
         tags: ['ingestions'],
@@ -60,7 +74,10 @@ export function ingestionRoutes(app: FastifyInstance, deps: IngestionRouteDeps):
     },
     async (request) => {
       const { status, limit } = request.query;
-      const ingestions = await deps.ledger.listIngestions(DEFAULT_TENANT, { ...(status ? { statuses: [status] } : {}), limit });
+      const ingestions = await deps.ledger.listIngestions(tenantOf(request), {
+        ...(status ? { statuses: [status] } : {}),
+        limit,
+      });
       return { ingestions: ingestions.map((ingestion) => deps.progress.view(ingestion)) };
     },
   );
@@ -68,6 +85,7 @@ export function ingestionRoutes(app: FastifyInstance, deps: IngestionRouteDeps):
   routes.get(
     '/v1/ingestions/:ingestion_id',
     {
+      config: { access: 'read' },
       schema: {
         summary: 'One ingestion: counts, rate, time left',
         tags: ['ingestions'],
@@ -75,12 +93,13 @@ export function ingestionRoutes(app: FastifyInstance, deps: IngestionRouteDeps):
         response: { 200: ingestionView, default: problem },
       },
     },
-    async (request) => deps.progress.view(await known(deps.ledger, request.params.ingestion_id)),
+    async (request) => deps.progress.view(await known(deps.ledger, request)),
   );
 
   routes.get(
     '/v1/ingestions/:ingestion_id/failures',
     {
+      config: { access: 'read' },
       schema: {
         summary: 'What failed, and why',
         tags: ['ingestions'],
@@ -90,7 +109,7 @@ export function ingestionRoutes(app: FastifyInstance, deps: IngestionRouteDeps):
       },
     },
     async (request) => {
-      const { ingestionId } = await known(deps.ledger, request.params.ingestion_id);
+      const { ingestionId } = await known(deps.ledger, request);
       const { limit, cursor } = request.query;
       const page = await deps.ledger.failures(ingestionId, { limit, ...(cursor ? { cursor } : {}) });
       const failures = page.failures.map(({ key, code, reason, attempts, lastAttemptAt }) => ({
@@ -107,6 +126,7 @@ export function ingestionRoutes(app: FastifyInstance, deps: IngestionRouteDeps):
   routes.get(
     '/v1/ingestions/:ingestion_id/events',
     {
+      config: { access: 'read' },
       schema: {
         summary: 'Progress as server-sent events',
         description:
@@ -118,15 +138,30 @@ export function ingestionRoutes(app: FastifyInstance, deps: IngestionRouteDeps):
       },
     },
     async (request, reply) => {
-      const ingestion = await known(deps.ledger, request.params.ingestion_id);
-      deps.streams.open(ingestion, reply);
+      const ingestion = await known(deps.ledger, request);
+      deps.streams.open(ingestion, reply, callerOf(request).isStillAllowed);
       return reply;
     },
   );
 }
 
-async function known(ledger: Ledger, ingestionId: string): Promise<Ingestion> {
-  const ingestion = await ledger.getIngestion(DEFAULT_TENANT, ingestionId);
+/** The caller's own; another tenant's is as unknown as one that never was. */
+export async function known(
+  ledger: Ledger,
+  request: FastifyRequest<{ Params: z.infer<typeof ingestionParams> }>,
+): Promise<Ingestion> {
+  const ingestion = await ledger.getIngestion(tenantOf(request), request.params.ingestion_id);
   if (!ingestion) throw new SightlineError('ingestion_not_found');
   return ingestion;
+}
+
+/** The server's own files are for who runs it: where keys are in use, an administrator's. */
+function isOwner({ keyId, scopes }: Caller): boolean {
+  return keyId === null || scopes.includes('admin');
+}
+
+/** Over the loopback interface, and not for somebody else: a proxy on this machine comes from here too. */
+function isFromHere({ socket, headers }: FastifyRequest): boolean {
+  const isForwarded = headers['x-forwarded-for'] !== undefined || headers['forwarded'] !== undefined;
+  return isLoopbackAddress(socket.remoteAddress) && !isForwarded;
 }

@@ -1,7 +1,16 @@
 import { readFile } from 'node:fs/promises';
 import type { FastifyInstance } from 'fastify';
 
-const SCRIPTS = ['page.js', 'call.js', 'filter-text.js', 'ingestion-progress.js', 'picture-file.js', 'result-card.js'];
+const SCRIPTS = [
+  'page.js',
+  'asset-picture.js',
+  'call.js',
+  'filter-text.js',
+  'ingestion-progress.js',
+  'key.js',
+  'picture-file.js',
+  'result-card.js',
+];
 const FILES = [
   { url: '/', file: 'index.html', contentType: 'text/html; charset=utf-8' },
   { url: '/page/page.css', file: 'page.css', contentType: 'text/css; charset=utf-8' },
@@ -13,7 +22,7 @@ const FILES = [
 export async function pageRoutes(app: FastifyInstance): Promise<void> {
   for (const { url, file, contentType } of FILES) {
     const bytes = await readFile(new URL(`../page/${file}`, import.meta.url));
-    app.get(url, { schema: { hide: true } }, async (_, reply) =>
+    app.get(url, { config: { access: 'public' }, schema: { hide: true } }, async (_, reply) =>
       reply.header('content-type', contentType).header('cache-control', 'no-cache').send(bytes),
     );
   }

@@ -8,7 +8,7 @@ import {
   type ParsedSearchRequest,
   type SearchResponse,
 } from '@sightline/shared/contracts/http';
-import { DEFAULT_TENANT } from '@sightline/shared/contracts/ids';
+import { tenantOf } from '../access.ts';
 import type { Gate } from '../core/gate.ts';
 import { search, type SearchDeps } from '../core/search.ts';
 
@@ -25,6 +25,7 @@ export function searchRoutes(app: FastifyInstance, deps: SearchRouteDeps): void 
   app.withTypeProvider<ZodTypeProvider>().post(
     '/v1/search',
     {
+      config: { access: 'read', budget: 'search' },
       bodyLimit: deps.bodyLimitBytes,
       schema: {
         summary: 'Search by words, by picture, or both',
@@ -38,7 +39,7 @@ export function searchRoutes(app: FastifyInstance, deps: SearchRouteDeps): void 
       const gone = new AbortController();
       reply.raw.once('close', () => gone.abort());
       const answer = await deps.gate.run(() =>
-        search(deps.search, { tenant: DEFAULT_TENANT, traceId: request.id, signal: gone.signal }, request.body),
+        search(deps.search, { tenant: tenantOf(request), traceId: request.id, signal: gone.signal }, request.body),
       );
       observe(request.body, answer);
       return answer;

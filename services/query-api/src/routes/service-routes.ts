@@ -3,8 +3,8 @@ import type { ZodTypeProvider } from 'fastify-type-provider-zod';
 import type { Registry } from 'prom-client';
 import { z } from 'zod';
 import { health, indexView, problem } from '@sightline/shared/contracts/http';
-import { DEFAULT_TENANT } from '@sightline/shared/contracts/ids';
 import type { VectorIndex } from '@sightline/shared/ports/vector-index';
+import { tenantOf } from '../access.ts';
 import type { Calibrations } from '../core/calibrations.ts';
 
 export interface ServiceRouteDeps {
@@ -12,6 +12,8 @@ export interface ServiceRouteDeps {
   calibrations: Calibrations;
   registry: Registry;
   ready: () => Promise<void>;
+  /** They tell of all tenants together: not where strangers ask. */
+  metricsShown: boolean;
 }
 
 /** What operators and the page ask of the service itself. */
@@ -20,13 +22,17 @@ export function serviceRoutes(app: FastifyInstance, deps: ServiceRouteDeps): voi
 
   routes.get(
     '/healthz',
-    { schema: { summary: 'The process answers', tags: ['service'], response: { 200: health, default: problem } } },
+    {
+      config: { access: 'public' },
+      schema: { summary: 'The process answers', tags: ['service'], response: { 200: health, default: problem } },
+    },
     async () => ({ status: 'ok' as const }),
   );
 
   routes.get(
     '/readyz',
     {
+      config: { access: 'public' },
       schema: {
         summary: 'It can do its work: a real encode, a real query',
         tags: ['service'],
@@ -39,36 +45,40 @@ export function serviceRoutes(app: FastifyInstance, deps: ServiceRouteDeps): voi
     },
   );
 
-  routes.get(
-    '/metrics',
-    {
-      schema: {
-        summary: 'Metrics in the Prometheus text format',
-        tags: ['service'],
-        produces: ['text/plain'],
-        response: { 200: z.string().meta({ description: 'text/plain' }), default: problem },
+  if (deps.metricsShown)
+    routes.get(
+      '/metrics',
+      {
+        config: { access: 'public' },
+        schema: {
+          summary: 'Metrics in the Prometheus text format',
+          tags: ['service'],
+          produces: ['text/plain'],
+          response: { 200: z.string().meta({ description: 'text/plain' }), default: problem },
+        },
       },
-    },
-    async (_, reply) =>
-      reply
-        .header('content-type', deps.registry.contentType)
-        .serializer(String)
-        .send(await deps.registry.metrics()),
-  );
+      async (_, reply) =>
+        reply
+          .header('content-type', deps.registry.contentType)
+          .serializer(String)
+          .send(await deps.registry.metrics()),
+    );
 
   routes.get(
     '/v1/index',
     {
+      config: { access: 'read' },
       schema: {
         summary: 'What the index holds, and how relevance is judged',
         tags: ['search'],
         response: { 200: indexView, default: problem },
       },
     },
-    async () => {
+    async (request) => {
+      const tenant = tenantOf(request);
       const [{ live, deleted }, { kinds, fitted }] = await Promise.all([
-        deps.index.count(DEFAULT_TENANT),
-        deps.calibrations.current(),
+        deps.index.count(tenant),
+        deps.calibrations.current(tenant),
       ]);
       const { image, text } = deps.index.spec;
       return {
@@ -91,6 +101,7 @@ export function serviceRoutes(app: FastifyInstance, deps: ServiceRouteDeps): voi
   routes.get(
     '/openapi.json',
     {
+      config: { access: 'public' },
       schema: {
         summary: 'This interface',
         tags: ['service'],

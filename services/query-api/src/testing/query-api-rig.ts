@@ -5,12 +5,15 @@ import type { FastifyInstance } from 'fastify';
 import { pino } from 'pino';
 import { Registry } from 'prom-client';
 import sharp from 'sharp';
+import type { z } from 'zod';
+import { InProcessEventLog } from '@sightline/shared/adapters/in-process-event-log';
 import { LocalObjectStore } from '@sightline/shared/adapters/local-object-store';
 import { SqliteLedger } from '@sightline/shared/adapters/sqlite-ledger';
 import { openSqliteVectorIndex } from '@sightline/shared/adapters/sqlite-vector-index';
 import { DEFAULT_TENANT, passageAssetId, pictureAssetId } from '@sightline/shared/contracts/ids';
 import { JOBS, type JobData, type JobName } from '@sightline/shared/contracts/jobs';
 import type { PointRecord } from '@sightline/shared/contracts/records';
+import type { EventLog } from '@sightline/shared/ports/event-log';
 import type { Ledger } from '@sightline/shared/ports/ledger';
 import type { ObjectStore } from '@sightline/shared/ports/object-store';
 import type { VectorIndex } from '@sightline/shared/ports/vector-index';
@@ -18,7 +21,8 @@ import { analyse } from '@sightline/shared/retrieval/analyser';
 import { SightlineError } from '@sightline/shared/runtime/errors';
 import { Closer } from '@sightline/shared/runtime/lifecycle';
 import type { QueueEngine } from '@sightline/shared/ports/queue-engine';
-import type { QueryApiConfig } from '../config.ts';
+import type { queryApiConfig } from '../config.ts';
+import type { RateLimitStore } from '../rate-limits.ts';
 import { createQueryApi } from '../service.ts';
 import { answerEncodeQuery, encodeColour, encodeText, toySpec } from './toy-encoder.ts';
 
@@ -46,7 +50,10 @@ export class InProcessQueue implements QueueEngine {
   };
 
   work: QueueEngine['work'] = () => Promise.reject(new SightlineError('queue_unavailable'));
-  stats: QueueEngine['stats'] = async () => ({ waiting: 0, active: 0, delayed: 0, failed: 0, oldestWaitingSeconds: 0 });
+  stats: QueueEngine['stats'] = async () => {
+    const none = { waiting: 0, oldestWaitingSeconds: 0 };
+    return { ...none, active: 0, delayed: 0, failed: 0, lanes: { interactive: none, event: none, bulk: none } };
+  };
   ping = async (): Promise<void> => {
     if (this.failure) throw this.failure;
   };
@@ -61,28 +68,42 @@ export interface Rig {
   index: VectorIndex;
   ledger: Ledger;
   store: ObjectStore;
+  events: EventLog;
   queue: InProcessQueue;
-  addPicture(key: string, colour: [number, number, number], records: PointRecord[]): Promise<string>;
-  addPassage(record: PointRecord, passageNo: number): Promise<string>;
+  /** Of the default tenant, unless another is named. */
+  addPicture(key: string, colour: [number, number, number], records: PointRecord[], tenant?: string): Promise<string>;
+  addPassage(record: PointRecord, passageNo: number, tenant?: string): Promise<string>;
   close(): Promise<void>;
 }
 
-/** query-api over the real SQLite index and ledger and a real folder, without a listening socket; the encoder is a toy. */
-export async function openRig(config: Partial<QueryApiConfig> = {}): Promise<Rig> {
+/**
+ * query-api over the real SQLite index and ledger and a real folder, without a listening socket; the encoder is a toy. `bucket`: of
+ * another rig, for points of the same ids.
+ */
+export async function openRig(
+  config: z.input<typeof queryApiConfig> = {},
+  more: { bucket?: string; rateLimitStore?: RateLimitStore } = {},
+): Promise<Rig> {
   const folder = await mkdtemp(join(tmpdir(), 'sightline-query-api-'));
   const logger = pino({ level: 'silent' });
   const closer = new Closer(logger);
   closer.push('folder', () => rm(folder, { recursive: true, force: true }));
-  const bucket = join(folder, 'source');
+  const bucket = more.bucket ?? join(folder, 'source');
   const store: ObjectStore = new LocalObjectStore({ dataDir: join(folder, 'data') });
   const index = await openSqliteVectorIndex({ file: join(folder, 'index.db'), spec: toySpec });
   closer.push('index', () => index.close());
   const ledger = await SqliteLedger.open({ file: join(folder, 'ledger.db') });
   closer.push('ledger', () => ledger.close());
   const queue = new InProcessQueue((data) => answerEncodeQuery(data, store));
-  const { app } = await createQueryApi(
-    { store, index, ledger, queue, logger, registry: new Registry(), config: { allowDirectorySources: true, ...config } },
-    closer,
+  const events = new InProcessEventLog({ logger });
+  closer.push('event log', () => events.close());
+  const ports = { store, index, ledger, events, queue, logger, registry: new Registry() };
+  const limits = more.rateLimitStore ? { rateLimitStore: more.rateLimitStore } : {};
+  const { app } = await createQueryApi({ ...ports, ...limits, config: { allowDirectorySources: true, ...config } }, closer).catch(
+    async (error: unknown) => {
+      await closer.closeAll(5_000);
+      throw error;
+    },
   );
   await app.ready();
   let version = 1;
@@ -94,8 +115,9 @@ export async function openRig(config: Partial<QueryApiConfig> = {}): Promise<Rig
     index,
     ledger,
     store,
+    events,
     queue,
-    async addPicture(key, colour, records) {
+    async addPicture(key, colour, records, tenant = DEFAULT_TENANT) {
       const [r, g, b] = colour.map((value) => Math.round(value * 255));
       const bytes = await sharp({
         create: { width: 64, height: 48, channels: 3, background: { r: r ?? 0, g: g ?? 0, b: b ?? 0 } },
@@ -104,8 +126,8 @@ export async function openRig(config: Partial<QueryApiConfig> = {}): Promise<Rig
         .toBuffer();
       await store.put({ bucket, key }, bytes, { contentType: 'image/png' });
       const eTag = (await store.head({ bucket, key }))?.eTag ?? '';
-      const assetId = pictureAssetId(DEFAULT_TENANT, bucket, key);
-      const common = { assetId, tenant: DEFAULT_TENANT, indexedAt: Date.now() };
+      const assetId = pictureAssetId(tenant, bucket, key);
+      const common = { assetId, tenant, indexedAt: Date.now() };
       await index.writePictures([
         {
           ...common,
@@ -135,12 +157,12 @@ export async function openRig(config: Partial<QueryApiConfig> = {}): Promise<Rig
       }
       return assetId;
     },
-    async addPassage(record, passageNo) {
-      const assetId = passageAssetId(DEFAULT_TENANT, record.itemId, passageNo);
+    async addPassage(record, passageNo, tenant = DEFAULT_TENANT) {
+      const assetId = passageAssetId(tenant, record.itemId, passageNo);
       await index.writeRecords([
         {
           assetId,
-          tenant: DEFAULT_TENANT,
+          tenant,
           kind: 'passage',
           object: null,
           passageNo,

@@ -1,0 +1,28 @@
+import { SYSTEM_BUCKET } from '@sightline/shared/contracts/ids';
+import type { Region } from '@sightline/shared/contracts/source-place';
+import { SightlineError } from '@sightline/shared/runtime/errors';
+
+/** As S3 has it. An absolute path as a bucket is a directory by another name. */
+const BUCKET_NAME = /^[a-z0-9][a-z0-9.-]{0,62}$/;
+
+/**
+ * Whether a tenant may ingest a place of the object store. `allowedSources` are `bucket` or `bucket/folder`, `{tenant}` standing for the
+ * tenant: a folder is one, so `catalogue/acme` does not open `catalogue/acme-secret`. Error: `source_not_allowed`.
+ */
+export function assertAllowed(
+  { bucket, prefix }: Region,
+  { tenant, allowedSources }: { tenant: string; allowedSources: readonly string[] },
+): void {
+  if (!BUCKET_NAME.test(bucket)) throw new SightlineError('source_not_allowed', `${bucket} is not a bucket's name.`);
+  if (bucket === SYSTEM_BUCKET) throw new SightlineError('source_not_allowed', "This bucket is the stack's own.");
+  const isAllowed = allowedSources.some((entry) => {
+    const place = entry.replaceAll('{tenant}', tenant);
+    const cut = place.indexOf('/');
+    const folder = cut === -1 ? '' : place.slice(cut + 1).replace(/\/*$/, '/');
+    return bucket === (cut === -1 ? place : place.slice(0, cut)) && (folder === '/' || prefix.startsWith(folder));
+  });
+  if (isAllowed) return;
+  const hint =
+    allowedSources.length === 0 ? 'no place of the object store is: set INGEST_SOURCES' : 'INGEST_SOURCES says which are';
+  throw new SightlineError('source_not_allowed', `${bucket}/${prefix} may not be ingested (${hint}).`);
+}

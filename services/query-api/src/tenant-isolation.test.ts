@@ -1,0 +1,339 @@
+import { randomBytes } from 'node:crypto';
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import fc from 'fast-check';
+import { reportKey, SYSTEM_BUCKET, tenantPrefixes } from '@sightline/shared/contracts/ids';
+import { createApiKey } from './core/api-keys.ts';
+import { openRig, type Rig } from './testing/query-api-rig.ts';
+
+/** Stands in everything that alpha has; nothing that beta is answered may hold it. */
+const MARK = 'alphasecret';
+const SEED = 20_261_123;
+const RUNS = 600;
+const STUCK_MS = 3_000;
+
+/** With both tenants, and the same stack as it were had there never been an alpha: beta must see no difference. */
+let rig: Rig;
+let control: Rig;
+/** What alpha has an id for. */
+const alpha = { assets: [] as string[], ingestions: [] as string[], keys: [] as string[], cursor: '' };
+let betaKey: string;
+let controlKey: string;
+
+beforeAll(async () => {
+  const requestsPerMinute = { search: 1e6, ingest: 1e6, read: 1e6, public: 1e6, refused: 1e6 };
+  const config = { auth: 'keys', requestsPerMinute, tenantDrainMs: 0 } as const;
+  rig = await openRig(config);
+  control = await openRig(config, { bucket: rig.bucket });
+  const secret = await fill(rig, 'alpha');
+  betaKey = await fill(rig, 'beta');
+  controlKey = await fill(control, 'beta');
+  const payload = { query: 'red shoe', limit: 1, group_by: 'asset' };
+  const page = await ask(rig, secret, { method: 'POST', url: '/v1/search', payload });
+  alpha.cursor = JSON.parse(page.text).next_cursor;
+  expect(alpha.cursor).toEqual(expect.any(String));
+});
+afterAll(async () => {
+  await rig.close();
+  await control.close();
+});
+
+/** Both tenants have the same buckets, keys and item ids, and one item each that only they have. Answers a key's secret. */
+async function fill({ ledger, store, addPicture, addPassage }: Rig, tenant: string): Promise<string> {
+  const mark = tenant === 'alpha' ? MARK : 'betaword';
+  const record = (itemId: string) => ({
+    itemId,
+    title: `Red shoe ${mark}`,
+    text: `A red running shoe, ${mark}, AM4.`,
+    attributes: { kind: 'shoe', owner: tenant, tenant, secret: mark, price: 50 },
+  });
+  const assets = [
+    await addPicture('shoe.png', [1, 0, 0], [record('shoe-1')], tenant),
+    await addPicture('bare.png', [0, 1, 0], [], tenant),
+    await addPassage(record('shoe-1'), 1, tenant),
+    await addPicture('own.png', [0, 0, 1], [record(`own-${tenant}`)], tenant),
+  ];
+  const done = await ingestion(ledger, tenant, `${tenant}-done`, 'completed');
+  const going = tenant === 'alpha' ? await ingestion(ledger, tenant, `${tenant}-going`, 'running') : done;
+  const wanted = { tenant, name: `key of ${mark}`, scopes: ['admin' as const], expiresAt: null };
+  const { key, secret } = await createApiKey({ ledger, now: Date.now, randomBytes }, wanted);
+  for (const prefix of tenantPrefixes(tenant))
+    await store.put({ bucket: SYSTEM_BUCKET, key: `${prefix}${mark}` }, Buffer.from(mark), { contentType: 'text/plain' });
+  await store.put({ bucket: SYSTEM_BUCKET, key: reportKey(tenant, done) }, Buffer.from(mark), { contentType: 'text/plain' });
+  if (tenant === 'alpha') {
+    alpha.assets.push(...assets);
+    alpha.ingestions.push(done, going);
+    alpha.keys.push(key.keyId);
+  }
+  return secret;
+}
+
+async function ingestion(
+  ledger: Rig['ledger'],
+  tenant: string,
+  ingestionId: string,
+  status: 'running' | 'completed',
+): Promise<string> {
+  const mark = tenant === 'alpha' ? MARK : 'betaword';
+  await ledger.createIngestion({
+    ingestionId,
+    tenant,
+    source: { type: 'prefix', bucket: 'shared', prefix: mark },
+    createdAt: 1,
+  });
+  const failures = [{ key: `${mark}.png`, code: 'picture_corrupt' as const, reason: mark }];
+  await ledger.addChunk(ingestionId, { chunkNo: 0, entries: [], listed: 1, failures, cursor: mark, at: 1 });
+  await ledger.setStatus(ingestionId, ['planning'], status, { at: 2 });
+  return ingestionId;
+}
+
+interface Asked {
+  method: 'GET' | 'POST' | 'DELETE';
+  url: string;
+  payload?: object;
+  headers?: Record<string, string>;
+}
+
+async function ask(
+  { app }: Rig,
+  key: string,
+  { method, url, payload, headers }: Asked,
+): Promise<{ status: number; text: string }> {
+  let timer: NodeJS.Timeout | undefined;
+  // A stream of another's running ingestion would never end.
+  const stuck = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`${method} ${url} does not end`)), STUCK_MS);
+  });
+  const all = { host: 'sightline.example', authorization: `Bearer ${key}`, ...headers };
+  const answered = app.inject({ method, url, headers: all, ...(payload ? { payload } : {}) });
+  const response = await Promise.race([answered, stuck]).finally(() => clearTimeout(timer));
+  return { status: response.statusCode, text: response.rawPayload.toString('latin1') };
+}
+
+const fromAlpha = (ids: () => string[]) => fc.nat().map((n) => ids()[n % ids().length] ?? '');
+const someIngestion = fc.oneof(
+  fromAlpha(() => alpha.ingestions),
+  fc.constantFrom('beta-done', 'no-such'),
+);
+const someAsset = fromAlpha(() => alpha.assets);
+const someItem = fc.constantFrom('shoe-1', 'own-alpha', 'no-such');
+const someKey = fromAlpha(() => alpha.keys);
+
+const field = fc.oneof(
+  fc.constantFrom(
+    'tenant',
+    'owner',
+    'secret',
+    'item_id',
+    'kind',
+    '_tenant',
+    'tenant_id',
+    'payload.tenant',
+    'asset_id',
+    'object.bucket',
+  ),
+  fc.string({ maxLength: 12 }),
+);
+const value = fc.oneof(
+  fc.constantFrom(
+    'alpha',
+    'beta',
+    MARK,
+    'own-alpha',
+    'shoe-1',
+    'shoe',
+    50,
+    true,
+    "' OR 1=1 --",
+    '%',
+    '*',
+    '',
+  ) as fc.Arbitrary<unknown>,
+  fc.array(fc.constantFrom('alpha', 'beta', MARK, 'own-alpha', 'shoe-1', 50), { maxLength: 4 }),
+  fc.constant({ gte: -1e9 }),
+  fc.constant({ tenant: 'alpha' }),
+  fc.constant({ or: [{ tenant: 'alpha' }], must_not: [{ tenant: 'beta' }] }),
+  fc.constant(null),
+);
+const someFilter = fc.dictionary(field, value, { maxKeys: 3 });
+const someCursor = fc.oneof(
+  fc.constant('alpha'),
+  fc
+    .nat({ max: 50 })
+    .map((offset) => Buffer.from(JSON.stringify({ offset, reach: 5, request: 'x', tenant: 'alpha' })).toString('base64url')),
+);
+const wildSearch = fc.record(
+  {
+    query: fc.constantFrom(MARK, 'red shoe', 'AM4', 'own-alpha', 'shoe-1', `red ${MARK}`),
+    image: someAsset.map((asset_id) => ({ asset_id })),
+    filter: someFilter,
+    mode: fc.constantFrom('hybrid', 'text', 'visually_similar'),
+    group_by: fc.constantFrom('item', 'asset'),
+    limit: fc.constantFrom(1, 5, 100),
+    explain: fc.boolean(),
+    cursor: someCursor.map((cursor) => (cursor === 'alpha' ? alpha.cursor : cursor)),
+    tenant: fc.constant('alpha'),
+  },
+  { requiredKeys: [] },
+);
+/** As the interface takes it, so that it reaches the index. */
+const goodSearch = fc.record(
+  {
+    query: fc.constantFrom(MARK, 'red shoe', 'AM4', 'own-alpha', 'shoe-1'),
+    filter: fc.dictionary(
+      fc.constantFrom('tenant', 'owner', 'secret', 'item_id', 'kind', '_tenant', 'object.bucket', 'payload.tenant'),
+      fc.oneof(
+        fc.constantFrom('alpha', 'beta', MARK, 'own-alpha', 'shoe-1', 'shoe', "' OR 1=1 --", '%', '*'),
+        fc.constant(['alpha', 'beta', MARK, 'shoe-1', 'shoe']),
+        fc.constant({ gte: -1e9 }),
+      ),
+      { maxKeys: 2 },
+    ),
+    mode: fc.constantFrom('hybrid', 'text', 'visually_similar'),
+    group_by: fc.constantFrom('item', 'asset'),
+    limit: fc.constantFrom(1, 100),
+    explain: fc.boolean(),
+  },
+  { requiredKeys: ['query'] },
+);
+const someSource = fc.constantFrom(
+  { type: 'prefix', bucket: 'sightline', prefix: 'reports/alpha/' },
+  { type: 'prefix', bucket: 'shared', prefix: '../sightline/reports/alpha/' },
+  { type: 'directory', path: '/no/such/folder' },
+  { type: 'manifest', uri: '/no/such/manifest.jsonl' },
+);
+
+const path = (template: string, ids: fc.Arbitrary<string>) =>
+  ids.map((id) => template.replace(/\{\w+\}/, encodeURIComponent(id)));
+const get = (urls: fc.Arbitrary<string>): fc.Arbitrary<Asked> => urls.map((url) => ({ method: 'GET', url }));
+const remove = (urls: fc.Arbitrary<string>): fc.Arbitrary<Asked> => urls.map((url) => ({ method: 'DELETE', url }));
+const post = (urls: fc.Arbitrary<string>, bodies: fc.Arbitrary<object>): fc.Arbitrary<Asked> =>
+  fc.tuple(urls, bodies).map(([url, payload]) => ({ method: 'POST', url, payload }));
+const at = (url: string) => fc.constant(url);
+const trySearch = post(at('/v1/search'), fc.oneof(goodSearch, wildSearch));
+
+/** Every route that a key opens, as a stranger would try it; those that take an ingestion's id and no more are added from the document. */
+const ATTEMPTS: Record<string, fc.Arbitrary<Asked>> = {
+  'POST /v1/search': trySearch,
+  'GET /v1/index': get(fc.constantFrom('/v1/index', '/v1/index?tenant=alpha')),
+  'GET /v1/assets/{asset_id}': get(path('/v1/assets/{id}?with_vectors=true', someAsset)),
+  'GET /v1/assets/{asset_id}/image': get(path('/v1/assets/{id}/image?width=96', someAsset)),
+  'DELETE /v1/assets/{asset_id}': remove(path('/v1/assets/{id}', someAsset)),
+  'DELETE /v1/items/{item_id}': remove(path('/v1/items/{id}', someItem)),
+  'GET /v1/ingestions': get(
+    fc.constantFrom('/v1/ingestions?limit=100', '/v1/ingestions?status=running', '/v1/ingestions?tenant=alpha'),
+  ),
+  'POST /v1/ingestions': post(at('/v1/ingestions'), fc.record({ source: someSource, dry_run: fc.boolean() })),
+  'POST /v1/ingestions/{ingestion_id}/resume': post(
+    path('/v1/ingestions/{id}/resume', someIngestion),
+    fc.constantFrom({}, { accept_failures: true }),
+  ),
+  'POST /v1/keys': post(
+    at('/v1/keys'),
+    fc.constantFrom<object>({ name: 'n', scopes: ['admin'], tenant: 'alpha' }, { name: 'n', scopes: ['read'] }),
+  ),
+  'GET /v1/keys': get(fc.constantFrom('/v1/keys', '/v1/keys?tenant=alpha')),
+  'DELETE /v1/keys/{key_id}': remove(path('/v1/keys/{id}', someKey)),
+  'POST /v1/keys/{key_id}/rotate': post(path('/v1/keys/{id}/rotate', someKey), fc.constant({ overlap_seconds: 0 })),
+  'DELETE /v1/tenant': remove(fc.constantFrom('/v1/tenant', '/v1/tenant?confirm=alpha', '/v1/tenant?confirm=alpha&confirm=beta')),
+};
+
+const PUBLIC = new Set(['GET /healthz', 'GET /readyz', 'GET /openapi.json']);
+
+interface Operation {
+  name: string;
+  isPublic: boolean;
+  attempt: fc.Arbitrary<Asked> | undefined;
+}
+
+/** The routes as they are served, each with how it is tried. */
+async function operations(): Promise<Operation[]> {
+  const { paths } = JSON.parse((await ask(rig, betaKey, { method: 'GET', url: '/openapi.json' })).text);
+  return Object.entries<Record<string, { security: unknown[]; requestBody?: object }>>(paths).flatMap(([route, methods]) =>
+    Object.entries(methods).map(([verb, { security, requestBody }]) => {
+      const method = verb.toUpperCase() as Asked['method'];
+      const name = `${method} ${route}`;
+      const isSimple = /^\/v1\/ingestions\/\{ingestion_id\}(\/[a-z]+)?$/.test(route) && !requestBody;
+      const simple = path(route, someIngestion).map((url): Asked => ({ method, url }));
+      return { name, isPublic: security.length === 0, attempt: ATTEMPTS[name] ?? (isSimple ? simple : undefined) };
+    }),
+  );
+}
+
+test('every route that a key opens is tried here', async () => {
+  const served = await operations();
+  expect(new Set(served.flatMap(({ name, isPublic }) => (isPublic ? [name] : [])))).toEqual(PUBLIC);
+  expect(served.filter(({ isPublic, attempt }) => !isPublic && !attempt).map(({ name }) => name)).toEqual([]);
+  expect(Object.keys(ATTEMPTS).filter((name) => !served.some((one) => one.name === name))).toEqual([]);
+});
+
+/** What must be the same to the last digit whoever else is in the stack; ids and times of what is made are not. */
+function comparable(name: string, text: string): unknown {
+  if (name !== 'POST /v1/search' && name !== 'GET /v1/index') return null;
+  const { timings_ms: _, trace_id: __, ...answer } = JSON.parse(text);
+  return answer;
+}
+
+/** Everything of alpha's, as its stores have it. */
+async function stateOfAlpha(): Promise<string> {
+  const points = await rig.index.scan('alpha', { limit: 100, withVectors: true });
+  const ingestions = await rig.ledger.listIngestions('alpha', { limit: 100 });
+  const failures = await Promise.all(ingestions.map(({ ingestionId }) => rig.ledger.failures(ingestionId, { limit: 100 })));
+  const keys = await rig.ledger.listApiKeys('alpha');
+  const stored: string[] = [];
+  for (const prefix of tenantPrefixes('alpha'))
+    for await (const { key, eTag } of rig.store.list({ bucket: SYSTEM_BUCKET, prefix })) stored.push(`${key} ${eTag}`);
+  return JSON.stringify({ points, ingestions, failures, keys: keys.map((key) => ({ ...key, lastUsedAt: null })), stored });
+}
+
+test("no request of a tenant's key reads or changes anything of another tenant", async () => {
+  const before = await stateOfAlpha();
+  const known = () => [MARK, ...alpha.assets, ...alpha.ingestions, ...alpha.keys];
+  const statuses = new Map<string, Set<number>>();
+  const search = trySearch.map((asked) => ({ name: 'POST /v1/search', ...asked }));
+  const tried = (await operations()).flatMap(({ name, attempt }) =>
+    attempt ? [attempt.map((asked) => ({ name, ...asked }))] : [],
+  );
+  // A search has the most ways to go wrong.
+  const attempt = fc.oneof(...tried, ...[1, 2, 3].map(() => search));
+  await fc.assert(
+    fc.asyncProperty(attempt, async ({ name, ...asked }) => {
+      const { status, text } = await ask(rig, betaKey, asked);
+      const same = await ask(control, controlKey, asked);
+      expect({ status, answer: comparable(name, text) }).toEqual({ status: same.status, answer: comparable(name, same.text) });
+      statuses.set(name, (statuses.get(name) ?? new Set()).add(status));
+      expect(status).toBeLessThan(500);
+      for (const secret of known()) expect(text).not.toContain(secret);
+      const namesAlphas = known().some(
+        (secret) => asked.url.includes(secret) || JSON.stringify(asked.payload?.['image' as never] ?? '').includes(secret),
+      );
+      if (namesAlphas) expect([400, 404]).toContain(status);
+    }),
+    { seed: SEED, numRuns: RUNS },
+  );
+  expect(await stateOfAlpha()).toBe(before);
+  // It was not refusals alone that were seen: what is beta's own was answered.
+  for (const name of [
+    'POST /v1/search',
+    'GET /v1/index',
+    'GET /v1/ingestions',
+    'GET /v1/ingestions/{ingestion_id}',
+    'GET /v1/keys',
+    'POST /v1/keys',
+  ])
+    expect({ name, ok: [...(statuses.get(name) ?? [])].some((status) => status < 300) }).toEqual({ name, ok: true });
+}, 60_000);
+
+test("another tenant's cursor is none, for the very same request", async () => {
+  const payload = { query: 'red shoe', limit: 1, group_by: 'asset', cursor: alpha.cursor };
+  const { status, text } = await ask(rig, betaKey, { method: 'POST', url: '/v1/search', payload });
+  expect({ status, code: JSON.parse(text).code }).toEqual({ status: 400, code: 'request_invalid' });
+});
+
+test('a tenant that deletes itself leaves the others whole', async () => {
+  const before = await stateOfAlpha();
+  const { status, text } = await ask(rig, betaKey, { method: 'DELETE', url: '/v1/tenant?confirm=beta' });
+  expect({ status, tenant: JSON.parse(text).tenant }).toEqual({ status: 200, tenant: 'beta' });
+  expect(await stateOfAlpha()).toBe(before);
+  expect((await ask(rig, betaKey, { method: 'GET', url: '/v1/index' })).status).toBe(401);
+  expect((await rig.index.scan('beta', { limit: 10 })).length).toBe(0);
+});
