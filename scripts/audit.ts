@@ -2,21 +2,15 @@
  * `npm run audit [-- --json] [--repair]`: compares what the sources hold with what the index holds, point by point.
  * Exit code 0 when they agree, 1 when they do not, 2 when it could not be found out. Runs beside the stack or without it.
  */
-import { existsSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { openSqliteExpectedSet } from '@sightline/ingest-worker/adapters/sqlite-expected-set';
 import { openSqliteItemLines } from '@sightline/ingest-worker/adapters/sqlite-item-lines';
 import { auditIndex, isClean, type AuditReport } from '@sightline/ingest-worker/core/audit';
 import type { Finding } from '@sightline/ingest-worker/core/compare-point';
 import { Repair } from '@sightline/ingest-worker/core/repair';
-import { LocalObjectStore } from '@sightline/shared/adapters/local-object-store';
-import { SqliteLedger } from '@sightline/shared/adapters/sqlite-ledger';
-import { openSqliteVectorIndex } from '@sightline/shared/adapters/sqlite-vector-index';
-import { SHARED_SETTINGS, readConfig } from '@sightline/shared/runtime/config';
 import { Closer } from '@sightline/shared/runtime/lifecycle';
-import { dataFiles } from '@sightline/shared/runtime/open-engines';
 import { sleep } from '@sightline/shared/runtime/sleep';
-import { pino } from 'pino';
+import { commandEngines, commandLogger } from './command-engines.ts';
 import { printable } from './printable.ts';
 
 const SHOWN_FINDINGS = 20;
@@ -36,15 +30,12 @@ interface Outcome extends AuditReport {
 }
 
 async function audit(closer: Closer): Promise<Outcome[]> {
-  const { dataDir } = readConfig({ dataDir: SHARED_SETTINGS.dataDir }, process.env);
-  const files = dataFiles(dataDir);
-  if (!existsSync(files.ledger))
-    throw new Error(`Nothing was ingested yet: there is no ${files.ledger}. Name the stack's DATA_DIR.`);
-  const store = new LocalObjectStore({ dataDir: files.root });
-  const ledger = await SqliteLedger.open({ file: files.ledger });
-  closer.push('ledger', () => ledger.close());
-  const index = await openSqliteVectorIndex({ file: files.index });
-  closer.push('index', () => index.close());
+  const engines = commandEngines(closer);
+  if (!engines.hasLedger())
+    throw new Error(`Nothing was ingested yet: there is no ${engines.files.ledger}. Name the stack's DATA_DIR.`);
+  const store = await engines.store();
+  const ledger = await engines.ledger();
+  const index = await engines.index();
 
   const outcomes: Outcome[] = [];
   for (const tenant of new Set((await ledger.latestIngestions(null)).map((ingestion) => ingestion.tenant))) {
@@ -86,7 +77,7 @@ function describe({ tenant, points, agreed, findings, unreadable, running, list,
   }
 }
 
-const closer = new Closer(pino({ level: 'warn' }, pino.destination(2)));
+const closer = new Closer(commandLogger);
 try {
   const outcomes = await audit(closer);
   if (flags.json) {

@@ -9,18 +9,25 @@ import { SETTINGS as GENERATE_WORKER } from '@sightline/generate-worker/config';
 import { SETTINGS as INGEST_WORKER } from '@sightline/ingest-worker/config';
 import { SETTINGS as QUERY_API } from '@sightline/query-api/settings';
 import { SHARED_SETTINGS, type Settings } from '@sightline/shared/runtime/config';
+import { ENGINE_SETTINGS } from '@sightline/shared/runtime/engine-settings';
 import { ERRORS } from '@sightline/shared/runtime/errors';
+import { asyncapiDocument } from './asyncapi.ts';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 
 const PROCESSES: [title: string, settings: Settings][] = [
   ['Every process', { logLevel: SHARED_SETTINGS.logLevel, shutdownDeadlineMs: SHARED_SETTINGS.shutdownDeadlineMs }],
-  ['The embedded stack (`npm run demo`, `npm run up`)', EMBEDDED],
-  ['query-api', QUERY_API],
-  ['ingest-worker', INGEST_WORKER],
-  ['encode-worker', ENCODE_WORKER],
+  ['The engines: every service, the embedded stack and the commands', ENGINE_SETTINGS],
+  ['The embedded stack (`npm run demo`, `npm run up`)', besideEngines(EMBEDDED)],
+  ['query-api', besideEngines(QUERY_API)],
+  ['ingest-worker', besideEngines(INGEST_WORKER)],
+  ['encode-worker', besideEngines(ENCODE_WORKER)],
   ['generate-worker', GENERATE_WORKER],
 ];
+
+function besideEngines(settings: Settings): Settings {
+  return Object.fromEntries(Object.entries(settings).filter(([name]) => !(name in ENGINE_SETTINGS)));
+}
 
 /** Defaults that depend on the machine are described, not printed: the document is the same everywhere. */
 function defaultOf({ schema, variable }: Settings[string]): string {
@@ -28,7 +35,9 @@ function defaultOf({ schema, variable }: Settings[string]): string {
   const parsed = schema.safeParse(undefined);
   if (!parsed.success) return 'required';
   if (parsed.data === undefined) return '';
-  const value = Array.isArray(parsed.data) ? parsed.data.join(',') : z.union([z.string(), z.number()]).parse(parsed.data);
+  const value = Array.isArray(parsed.data)
+    ? parsed.data.join(',')
+    : z.union([z.string(), z.number(), z.boolean()]).parse(parsed.data);
   return value === '' ? '' : `\`${value}\``;
 }
 
@@ -63,10 +72,13 @@ ${rows.join('\n')}
   const documents: [path: string, text: string][] = [
     ['docs/errors.md', errors],
     ['docs/configuration.md', configurationDocument()],
+    ['docs/asyncapi.yaml', asyncapiDocument()],
   ];
   return new Map(
     await Promise.all(
-      documents.map(async ([path, text]) => [path, await format(text, { parser: 'markdown', printWidth: 130 })] as const),
+      documents.map(
+        async ([path, text]) => [path, await format(text, { filepath: path, printWidth: 130, singleQuote: true })] as const,
+      ),
     ),
   );
 }

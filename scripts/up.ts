@@ -1,11 +1,16 @@
-/** `npm run up`: the embedded stack, without the sample. PORT, DATA_DIR and ENCODER_PACK as in docs/configuration.md. */
+/**
+ * `npm run up [-- --profile embedded|production]`: the embedded stack, without the sample; or the four services as processes of
+ * their own against the engines that the environment names. PORT, DATA_DIR and ENCODER_PACK as in docs/configuration.md.
+ */
 import { fileURLToPath } from 'node:url';
 import { SETTINGS } from '@sightline/embedded/config';
 import { startEmbedded } from '@sightline/embedded/embedded';
 import { openLogger } from '@sightline/shared/runtime/logger';
 import { dataFiles } from '@sightline/shared/runtime/open-engines';
 import { runMain, type MainOptions } from '@sightline/shared/runtime/run-main';
+import { parseArgs } from 'node:util';
 import { openLogFile } from './log-file.ts';
+import { upProduction } from './up-production.ts';
 
 export const packPlaces = [fileURLToPath(new URL('../models', import.meta.url))];
 
@@ -21,7 +26,7 @@ export function stackMain(service: string): MainOptions<typeof SETTINGS> {
   };
 }
 
-if (import.meta.main) {
+async function upEmbedded(): Promise<void> {
   const startedAt = performance.now();
   await runMain(stackMain('up'), async ({ config, logger, closer }) => {
     console.log('Starting Sightline ...');
@@ -35,4 +40,14 @@ if (import.meta.main) {
     console.log(`  log           ${files.log}`);
     console.log('Fill it with: npm run ingest -- <folder or manifest>. Ctrl-C stops it.');
   });
+}
+
+if (import.meta.main) {
+  const { profile } = parseArgs({ options: { profile: { type: 'string', default: 'embedded' } } }).values;
+  if (profile === 'production') await upProduction();
+  else if (profile === 'embedded') await upEmbedded();
+  else {
+    console.error(`There is no profile ${profile}: embedded or production.`);
+    process.exitCode = 2;
+  }
 }

@@ -10,6 +10,8 @@ import { pino } from 'pino';
 import { Registry } from 'prom-client';
 import { DEFAULT_TENANT, newId } from '@sightline/shared/contracts/ids';
 import { indexView, searchResponse } from '@sightline/shared/contracts/http';
+import { readConfig } from '@sightline/shared/runtime/config';
+import { ENGINE_SETTINGS, enginePlaces } from '@sightline/shared/runtime/engine-settings';
 import { Closer } from '@sightline/shared/runtime/lifecycle';
 import { openEngines } from '@sightline/shared/runtime/open-engines';
 import { freePort } from '@sightline/shared/testing/free-port';
@@ -59,10 +61,12 @@ withRedis(
     }
 
     // Directories are a source of the embedded stack alone; here the job is added as query-api adds it.
+    const env = { DATA_DIR: dataDir, QUEUE_PREFIX: queuePrefix };
+    const places = enginePlaces(readConfig(ENGINE_SETTINGS, env), redis.url);
     const closer = new Closer(logger);
     cleanups.push(() => closer.closeAll(5_000));
     const { ledger, queue } = await openEngines(
-      { dataDir, queue: { redisUrl: redis.url, prefix: queuePrefix } },
+      { ...places, queue: { redisUrl: redis.url, prefix: queuePrefix } },
       { logger, registry: new Registry(), closer },
     );
     const ingestionId = newId();

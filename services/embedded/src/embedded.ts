@@ -5,9 +5,11 @@ import { startEncodeWorker } from '@sightline/encode-worker/service';
 import { startGenerateWorker } from '@sightline/generate-worker/service';
 import { startIngestWorker } from '@sightline/ingest-worker/service';
 import { startQueryApi } from '@sightline/query-api/service';
+import { httpConfigOf } from '@sightline/query-api/settings';
 import type { QueuePlace } from '@sightline/shared/adapters/bullmq-backends';
 import { openEmbeddedPostgres } from '@sightline/shared/adapters/embedded-postgres';
 import type { ConfigOf } from '@sightline/shared/runtime/config';
+import { enginePlaces } from '@sightline/shared/runtime/engine-settings';
 import { waitForDataDir } from '@sightline/shared/runtime/data-dir';
 import { SightlineError } from '@sightline/shared/runtime/errors';
 import type { Closer } from '@sightline/shared/runtime/lifecycle';
@@ -49,7 +51,7 @@ export async function startEmbedded(
   const [queuePlace, { encoder, calibration }] = await Promise.all([openQueuePlace(config, deps), opening]);
 
   const engines = await openEngines(
-    { dataDir: files.root, queue: queuePlace, indexSpec: encoder.spec },
+    { ...enginePlaces({ ...config, dataDir: files.root }, config.redisUrl ?? null), queue: queuePlace, indexSpec: encoder.spec },
     { logger, registry, closer },
   );
   const shared = (component: string) => ({ ...engines, registry, logger: logger.child({ component }) });
@@ -72,7 +74,7 @@ export async function startEmbedded(
     startQueryApi({
       ...shared('query-api'),
       calibration,
-      config: { host: config.host, port: config.port, allowedHosts: config.allowedHosts, allowDirectorySources: true },
+      config: { ...httpConfigOf(config), allowDirectorySources: true },
     }),
   );
   return {
