@@ -323,6 +323,8 @@ export function ledgerContract(open: () => Promise<OpenedLedger>): void {
     }
     expect(versions).toEqual([...new Set(versions)].toSorted((a, b) => a - b));
     expect(versions.every(Number.isSafeInteger)).toBe(true);
+    // An index that goes over to another kind of ledger must not take its versions for old ones.
+    expect(versions.map((version) => Math.floor(version / 1_000_000))).toEqual([1, 1, 5, 5, 5]);
   });
 
   test('of writers at the same time each key has one holder', async () => {

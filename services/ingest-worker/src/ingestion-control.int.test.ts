@@ -126,7 +126,8 @@ test('a retry tries only what failed, in the same ingestion, and the counts stay
   expect(await failuresOf(ingestionId)).toEqual(['0017.png picture_corrupt', '0031.png object_not_found']);
   const [first, ...lines] = await report(ingestionId);
   expect(first).toMatchObject({ type: 'summary' });
-  expect(lines.map(({ type, key }) => `${type} ${key}`).toSorted()).toEqual(['failure 0017.png', 'failure 0031.png']);
+  expect(lines.map(({ type }) => type)).toEqual(['failure', 'failure']);
+  expect(new Set(lines.map(({ key }) => key))).toEqual(new Set(['0017.png', '0031.png']));
   await expectClean();
 });
 

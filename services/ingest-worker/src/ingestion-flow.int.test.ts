@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import { DEFAULT_TENANT, passageAssetId, pictureAssetId } from '@sightline/shared/contracts/ids';
 import { SightlineError } from '@sightline/shared/runtime/errors';
@@ -340,4 +341,22 @@ test('a manifest that is planned in turns is read once to learn its lines, and o
   const planning = starts.slice(0, -2);
   expect(planning.filter((start) => start === 0)).toHaveLength(2);
   expect(planning.length).toBeGreaterThan(3);
+});
+
+test('what is encoded is in the index while another picture of its chunk is still decoded', async () => {
+  await rig.write('quick.png', 'quick');
+  await rig.write('slow.png', 'slow');
+  const decode = rig.encoder.decode.bind(rig.encoder);
+  let isQuickIn = false;
+  rig.encoder.decode = async (bytes) => {
+    for (let i = 0; i < 200 && !isQuickIn && Buffer.from(bytes).toString() === 'slow'; i++) {
+      isQuickIn = (await point('quick.png'))?.hasImage === true;
+      await sleep(10);
+    }
+    return decode(bytes);
+  };
+  const { counts } = await rig.run();
+  expect(isQuickIn).toBe(true);
+  expect(counts).toMatchObject({ indexed: 2 });
+  await expectClean();
 });

@@ -95,3 +95,19 @@ test('a store that is away when the end is reconciled is waited for', async () =
   rig.store.list = list;
   expect((await rig.audit()).findings).toEqual([]);
 });
+
+test('an ingestion waits for what one of its place that failed still owes: an old record must not come after a new one', async () => {
+  const manifest = { type: 'manifest', uri: `${rig.source}/m.jsonl` } as const;
+  await rig.write('m.jsonl', JSON.stringify({ item_id: 'a', text: 'old' }));
+  const failed = await rig.ingest(manifest);
+  await rig.advance(failed);
+  await rig.ledger.setStatus(failed, ACTIVE, 'failed', { reason: 'test', at: rig.now() });
+  expect(await rig.ledger.countOutstandingChunks({ ingestionId: failed })).toBe(1);
+  await rig.write('m.jsonl', JSON.stringify({ item_id: 'a', text: 'new' }));
+  const id = await rig.ingest(manifest);
+  await rig.advance(id);
+  expect(await rig.ingestion(id)).toMatchObject({ nextChunkNo: 0, reason: expect.stringContaining(failed) });
+  await rig.drive();
+  expect(await rig.ingestion(id)).toMatchObject({ status: 'completed', counts: { failed: 0 } });
+  expect((await rig.audit()).findings).toEqual([]);
+});

@@ -3,6 +3,7 @@ import { ingestionView } from '@sightline/shared/contracts/http';
 import { DEFAULT_TENANT, newId, reportKey, SYSTEM_BUCKET } from '@sightline/shared/contracts/ids';
 import { acceptsFailuresSetting } from '@sightline/shared/ingestion/failure-storms';
 import type { IngestionStatus } from '@sightline/shared/ports/ledger';
+import { MOST_ACTIVE_INGESTIONS } from './core/active-ingestions.ts';
 import { openRig, type Rig } from './testing/query-api-rig.ts';
 
 let rig: Rig;
@@ -135,8 +136,9 @@ test('places of the object store are ingested where INGEST_SOURCES says so', asy
 
 test('a tenant has so many ingestions going at most; a retry is one more', async () => {
   const retried = await ended();
-  const ids: string[] = [];
-  while (ids.length < MOST_ACTIVE_INGESTIONS) ids.push(await started());
+  const active = () =>
+    rig.ledger.listIngestions(DEFAULT_TENANT, { statuses: ['planning', 'running', 'paused'], limit: 2 * MOST_ACTIVE_INGESTIONS });
+  while ((await active()).length < MOST_ACTIVE_INGESTIONS) await started();
   const refused = { status: 429, body: { code: 'too_many_ingestions' } };
   expect(await control(retried, 'retry')).toMatchObject(refused);
   const response = await rig.app.inject({
@@ -146,6 +148,7 @@ test('a tenant has so many ingestions going at most; a retry is one more', async
     payload: { source: { type: 'directory', path: '/' } },
   });
   expect({ status: response.statusCode, body: response.json() }).toMatchObject(refused);
-  await control(ids[0] ?? '', 'cancel');
+  const [newest] = await active();
+  await control(newest?.ingestionId ?? '', 'cancel');
   expect((await control(retried, 'retry')).status).toBe(202);
 });

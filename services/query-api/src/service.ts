@@ -56,6 +56,7 @@ export interface QueryApiDeps {
 const CLOSE_DEADLINE_MS = 5_000;
 const KEEP_QUERY_PICTURES_MS = 10 * 60_000;
 const KEEP_THUMBNAILS_MS = 30 * 24 * 3_600_000;
+const EXPIRE_THUMBNAILS_EVERY_MS = 24 * 3_600_000;
 
 /** Builds query-api without listening: what `startQueryApi` serves and tests inject into. */
 export async function createQueryApi(
@@ -164,15 +165,24 @@ export async function startQueryApi(deps: QueryApiDeps): Promise<RunningService 
 
 /** What a killed process left under `queries/`, thumbnails that nobody asked for in a month, and what came after a tenant's end. */
 function startSweep({ store, ledger, index, logger }: QueryApiDeps, intervalMs: number, closer: Closer): void {
+  let thumbnailsAt = 0;
+  let isSweeping = false;
   const sweep = async () => {
     await store.expire({ bucket: SYSTEM_BUCKET, prefix: 'queries/', olderThanMs: KEEP_QUERY_PICTURES_MS });
-    await store.expire({ bucket: SYSTEM_BUCKET, prefix: 'thumbnails/', olderThanMs: KEEP_THUMBNAILS_MS });
+    // As long a listing as there are thumbnails.
+    if (performance.now() >= thumbnailsAt) {
+      thumbnailsAt = performance.now() + EXPIRE_THUMBNAILS_EVERY_MS;
+      await store.expire({ bucket: SYSTEM_BUCKET, prefix: 'thumbnails/', olderThanMs: KEEP_THUMBNAILS_MS });
+    }
     const found = await sweepDeletedTenants({ ledger, index, now: Date.now, sleep });
     if (found > 0) logger.warn({ found }, 'points that were written after the deletion of their tenant were taken off');
   };
-  const timer = setInterval(
-    () => void sweep().catch((error: unknown) => logger.warn({ err: error }, 'sweep failed')),
-    intervalMs,
-  );
+  const timer = setInterval(() => {
+    if (isSweeping) return;
+    isSweeping = true;
+    sweep()
+      .catch((error: unknown) => logger.warn({ err: error }, 'sweep failed'))
+      .finally(() => (isSweeping = false));
+  }, intervalMs);
   closer.push('sweep', () => clearInterval(timer));
 }

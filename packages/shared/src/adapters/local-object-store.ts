@@ -16,7 +16,7 @@ import {
 } from './local-path.ts';
 import { walkFiles, type SkipReason } from './local-walk.ts';
 import { writeWhole } from './local-write.ts';
-import { mapAhead } from './map-ahead.ts';
+import { mapAhead } from '../ingestion/map-ahead.ts';
 import { WatchedBody } from './watched-body.ts';
 
 const STREAM_CHUNK_BYTES = 256 * 1024;

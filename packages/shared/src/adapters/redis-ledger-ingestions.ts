@@ -27,7 +27,12 @@ export function redisIngestions(client: LedgerClient, keys: LedgerKeys) {
   };
 
   /** Up to `limit` ids under one status, newest or oldest first, with the place that orders them. */
-  const listed = async (tenant: string | null, status: IngestionStatus, limit: number, oldestFirst = false): Promise<Placed[]> => {
+  const listed = async (
+    tenant: string | null,
+    status: IngestionStatus,
+    limit: number,
+    oldestFirst = false,
+  ): Promise<Placed[]> => {
     const key = tenant === null ? keys.byStatus : keys.byTenant;
     const start = tenant === null ? `${status}/` : `${tenantTag(tenant)}/${status}/`;
     const places: Placed[] = [];
@@ -128,14 +133,15 @@ export function redisIngestions(client: LedgerClient, keys: LedgerKeys) {
       const dropped = { ingestions: 0, failures: 0 };
       for (const status of STATUSES) {
         for (;;) {
-          const page = await listed(tenant, status, PAGE);
-          for (const { ingestionId } of page) {
+          const before = dropped.ingestions;
+          for (const { ingestionId } of await listed(tenant, status, PAGE)) {
             const failures = await drop(ingestionId, '');
             if (failures < 0) continue;
             dropped.ingestions++;
             dropped.failures += failures;
           }
-          if (page.length === 0) break;
+          // Also where something else took a record and left its place in the list: that would come again for ever.
+          if (dropped.ingestions === before) break;
         }
       }
       return dropped;

@@ -12,7 +12,7 @@ import { Readable } from 'node:stream';
 import { SYSTEM_BUCKET } from '../contracts/ids.ts';
 import type { ObjectInfo, ObjectRef, ObjectStore } from '../ports/object-store.ts';
 import { SightlineError } from '../runtime/errors.ts';
-import { mapAhead } from './map-ahead.ts';
+import { mapAhead } from '../ingestion/map-ahead.ts';
 import { BodyFault, bodyChunks, discardBody } from './s3-object-store-body.ts';
 import { S3_DEFAULTS, s3Client, type S3Place } from './s3-object-store-client.ts';
 import { s3Error } from './s3-object-store-error.ts';

@@ -15,8 +15,9 @@ export function leaseMethods({ sql, transaction }: LedgerDatabase) {
           ).run(key, token, now + ttlMs);
           (Number(changes) === 1 ? granted : busy).push(key);
         }
-        // Never behind the clock: an index that outlives its ledger still sees its versions grow.
-        const row = sql('UPDATE ledger_version SET last = max(last + 1, ?) RETURNING last').get(now);
+        // Never behind the clock, in microseconds as on Redis: an index that outlives its ledger, or changes to another kind of
+        // ledger, still sees its versions grow.
+        const row = sql('UPDATE ledger_version SET last = max(last + 1, ?) RETURNING last').get(now * 1_000);
         return { token, version: Number(row?.['last']), granted, busy };
       });
     },

@@ -36,7 +36,11 @@ export interface ObjectStore {
   /** Writes whole or not at all. */
   put(ref: ObjectRef, bytes: Uint8Array, options: { contentType: string }): Promise<void>;
   /** As `put`, of any size: what `body` yields is written as it comes, and is there when all of it is. */
-  putStream(ref: ObjectRef, body: AsyncIterable<Uint8Array>, options: { contentType: string; signal?: AbortSignal }): Promise<void>;
+  putStream(
+    ref: ObjectRef,
+    body: AsyncIterable<Uint8Array>,
+    options: { contentType: string; signal?: AbortSignal },
+  ): Promise<void>;
   /** Deleting what is not there succeeds. */
   delete(ref: ObjectRef): Promise<void>;
   /** Deletes everything under the prefix in the system bucket that is older than `olderThanMs`; answers how many. */

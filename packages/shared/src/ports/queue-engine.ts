@@ -52,9 +52,7 @@ export interface QueueEngine {
    */
   work<N extends JobName>(name: N, handler: JobHandler<N>, options: { concurrency: number }): Promise<JobWorker>;
   /** Depth and age of the oldest waiting job, in total and per lane. */
-  stats(
-    name: JobName,
-  ): Promise<LaneStats & { active: number; delayed: number; failed: number; lanes: Record<Lane, LaneStats> }>;
+  stats(name: JobName): Promise<LaneStats & { active: number; delayed: number; failed: number; lanes: Record<Lane, LaneStats> }>;
   /** Throws while the queue does not answer, or a worker of this process takes nothing although jobs wait. */
   ping(): Promise<void>;
   close(): Promise<void>;

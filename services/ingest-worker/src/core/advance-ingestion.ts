@@ -13,6 +13,8 @@ import { hasReport, writeReport } from './report.ts';
 
 const ACTIVE: IngestionStatus[] = ['planning', 'running', 'paused'];
 const REDRIVE_LIMIT = 10_000;
+/** Older failures of a tenant have been worked off long ago. */
+const FAILED_LOOKED_AT = 100;
 
 /**
  * One step of an ingestion: waits for an older one of an overlapping place, else plans, else finishes. Doing it twice is doing it
@@ -111,7 +113,7 @@ async function fail(deps: PlanDeps, ingestion: Ingestion, reason: string, traceI
 /**
  * Ingestions whose places overlap go one after the other: a record of an older reading must not come after one of a newer, and
  * what one ingestion finds gone must not be what another just brings. Two of the same source do the work once, the second finds
- * everything unchanged. Others run side by side.
+ * everything unchanged. One that failed while it was planned may still owe chunks: they are waited for too. Others run side by side.
  */
 async function olderOfSamePlace({ ledger }: PlanDeps, ingestion: Ingestion): Promise<Ingestion | undefined> {
   // It writes nothing: nobody waits for it, and it waits for nobody.
@@ -120,13 +122,18 @@ async function olderOfSamePlace({ ledger }: PlanDeps, ingestion: Ingestion): Pro
   if (!place) return undefined;
   const active = await ledger.listIngestions(ingestion.tenant, { statuses: ACTIVE, limit: 1_000 });
   const mine = active.findIndex(({ ingestionId }) => ingestionId === ingestion.ingestionId);
+  const isOfPlace = (other: Ingestion): boolean => {
+    const its = sourcePlace(other.source);
+    return !other.dryRun && its !== null && overlaps(place, its);
+  };
   // Newest first: what stands behind it is older.
-  return mine === -1
-    ? undefined
-    : active.slice(mine + 1).find((other) => {
-        const its = sourcePlace(other.source);
-        return !other.dryRun && its !== null && overlaps(place, its);
-      });
+  const older = mine === -1 ? undefined : active.slice(mine + 1).find(isOfPlace);
+  if (older) return older;
+  const failed = await ledger.listIngestions(ingestion.tenant, { statuses: ['failed'], limit: FAILED_LOOKED_AT });
+  for (const other of failed.filter(isOfPlace)) {
+    if ((await ledger.countOutstandingChunks({ ingestionId: other.ingestionId })) > 0) return other;
+  }
+  return undefined;
 }
 
 async function note({ ledger, now }: PlanDeps, ingestion: Ingestion, reason: string): Promise<void> {

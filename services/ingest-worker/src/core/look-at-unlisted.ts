@@ -1,9 +1,9 @@
 import { pictureAssetId } from '@sightline/shared/contracts/ids';
 import type { Region } from '@sightline/shared/contracts/source-place';
+import { mapAhead } from '@sightline/shared/ingestion/map-ahead';
 import type { ObjectStore } from '@sightline/shared/ports/object-store';
 import { SightlineError } from '@sightline/shared/runtime/errors';
 import type { ExpectedPicture, ExpectedSet } from './expected-set.ts';
-import { mapAhead } from './map-ahead.ts';
 
 const PAGE = 500;
 const HEADS_AT_ONCE = 16;

@@ -1,4 +1,5 @@
 import { sourcePlace, type SourcePlace } from '@sightline/shared/contracts/source-place';
+import { mapAhead } from '@sightline/shared/ingestion/map-ahead';
 import type { ChunkEntry, ChunkOutcome, Ingestion } from '@sightline/shared/ports/ledger';
 import { SightlineError } from '@sightline/shared/runtime/errors';
 import { addPlannedChunk, PlanningStops, type Planning } from './add-planned-chunk.ts';
@@ -6,7 +7,6 @@ import { ChunkBuilder } from './chunk-builder.ts';
 import { DryRunTally } from './dry-run-tally.ts';
 import { findItemLines, type ItemLines } from './item-lines.ts';
 import { listPictures } from './list-pictures.ts';
-import { mapAhead } from './map-ahead.ts';
 import { readPlanCursor, writePlanCursor, type LinesCursor, type PlanCursor } from './plan-cursor.ts';
 import { readManifest, type ManifestRecord } from './read-manifest.ts';
 import { FailedFinds, retryObjects } from './retry-failures.ts';

@@ -42,3 +42,9 @@ test("the stack's own bucket and what is no bucket are refused whatever is allow
   expect(isAllowed('sightline/', ['sightline'])).toBe(false);
   expect(() => assertAllowed({ bucket: '/etc', prefix: '' }, { tenant: 't', allowedSources: ['/etc'] })).toThrow();
 });
+
+test('segments that a file system would resolve are refused', () => {
+  for (const prefix of ['acme/../other/', 'acme/./', '../', 'acme/x/../../other/y'])
+    expect(isAllowed(`photos/${prefix}`, ['photos', 'photos/acme'])).toBe(false);
+  expect(isAllowed('photos/acme/..a/b.c/.d', ['photos/acme'])).toBe(true);
+});

@@ -15,6 +15,9 @@ export function assertAllowed(
 ): void {
   if (!BUCKET_NAME.test(bucket)) throw new SightlineError('source_not_allowed', `${bucket} is not a bucket's name.`);
   if (bucket === SYSTEM_BUCKET) throw new SightlineError('source_not_allowed', "This bucket is the stack's own.");
+  // To S3 they are names like any other; a gateway over a file system may follow them out of the folder.
+  if (/(^|\/)\.\.?\//.test(prefix))
+    throw new SightlineError('source_not_allowed', `${bucket}/${prefix} has "." or ".." segments.`);
   const isAllowed = allowedSources.some((entry) => {
     const place = entry.replaceAll('{tenant}', tenant);
     const cut = place.indexOf('/');
