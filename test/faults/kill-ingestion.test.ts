@@ -1,10 +1,10 @@
 import { afterEach, expect, test } from '@jest/globals';
-import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { runAudit } from '../harness/audit-command.ts';
 import { ingest, progressOf, startStack, waitForEnd, type Stack } from '../harness/stack.ts';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
@@ -47,15 +47,8 @@ test.each(seeds)(
     await stack.stop();
     stack = undefined;
 
-    const audit = spawnSync(process.execPath, ['scripts/audit.ts'], {
-      cwd: root,
-      env: { ...process.env, NODE_OPTIONS: '', DATA_DIR: dataDir },
-      encoding: 'utf8',
-    });
-    expect({ status: audit.status, output: audit.status === 0 ? '' : audit.stdout + audit.stderr }).toEqual({
-      status: 0,
-      output: '',
-    });
+    const audit = await runAudit({ DATA_DIR: dataDir });
+    expect(audit).toMatchObject({ clean: true, tenants: [{ list: [], running: [] }] });
   },
   240_000,
 );
