@@ -75,7 +75,7 @@ class Peaks {
     this.#bytes.set(name, Math.max(bytes, this.#bytes.get(name) ?? 0));
   }
 
-  toString(): string {
+  told(): string {
     return [...this.#bytes].map(([name, bytes]) => `${name} ${megabytes(bytes)}`).join(', ');
   }
 }
@@ -95,7 +95,7 @@ const stack = await ProductionStack.open({
 });
 try {
   console.log(`index: ${stack.qdrant ? 'Qdrant' : 'SQLite'}`);
-  const bucket = await stack.newBucket();
+  const bucket = stack.newBucket();
   for (let from = 0; from < paths.length; from += UPLOADS_AT_ONCE) {
     const some = paths.slice(from, from + UPLOADS_AT_ONCE);
     await Promise.all(some.map(async (path) => bucket.put(`pictures/${basename(path)}`, await readFile(path))));
@@ -115,7 +115,7 @@ try {
     peaks.raise('redis', await redisBytes());
     if (!firstSeen && doneOf(view) >= first) {
       firstSeen = true;
-      console.log(`peaks at ${doneOf(view)}: ${peaks}`);
+      console.log(`peaks at ${doneOf(view)}: ${peaks.told()}`);
     }
     await sleep(500);
     view = await stack.progress(ingestionId);
@@ -124,7 +124,7 @@ try {
   const cpuMs = [...cpuByProcess(stack)]
     .map(([name, seconds]) => ({ name, ms: ((seconds - (cpuBefore.get(name) ?? 0)) / count) * 1000 }))
     .filter(({ ms }) => ms >= 0.005);
-  console.log(`peaks at ${doneOf(view)}: ${peaks}; redis before ${megabytes(redisBefore)}`);
+  console.log(`peaks at ${doneOf(view)}: ${peaks.told()}; redis before ${megabytes(redisBefore)}`);
   redis.disconnect();
   if (view.counts.indexed !== count) throw new Error(`not all were indexed: ${JSON.stringify(view)}`);
   console.log(`processor time a picture in ms: ${cpuMs.map(({ name, ms }) => `${name} ${ms.toFixed(2)}`).join(', ')}`);

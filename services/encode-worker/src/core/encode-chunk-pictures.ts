@@ -8,7 +8,8 @@ import type { Guard } from './picture-feed.ts';
 
 /** An object that changes each time it is looked at is given up after so many rounds. */
 const MAX_ROUNDS = 5;
-const WRITES_AT_ONCE = 16;
+/** A write costs as much as it has hops, not as it has pictures: those of so long go together. */
+const WRITE_EVERY_MS = 2_000;
 
 export interface PicturesContext {
   tenant: string;
@@ -44,14 +45,19 @@ export async function settlePictures(
     deletions.push({ assetId: work.assetId, tenant: context.tenant, version: lease.version, reason, object, at: deps.now() });
   };
 
-  let writing = Promise.resolve();
-  const flush = (): Promise<void> => {
-    const batch = due;
-    due = [];
-    return (writing = writing.then(() => writeAndLook(deps, batch, lease, context.signal)));
+  const allFed = new AbortController();
+  // Written as they come: with a slow encoder a chunk is minutes of work, which a killed worker should not take along.
+  const writeAll = async (): Promise<void> => {
+    for (let isLast = false; !isLast;) {
+      await deps.sleep(WRITE_EVERY_MS, allFed.signal).catch(() => {});
+      isLast = allFed.signal.aborted;
+      const batch = due;
+      due = [];
+      await writeAndLook(deps, batch, lease, context.signal);
+    }
   };
 
-  await eachAtOnce(works, async (work) => {
+  const feedOne = async (work: PictureWork): Promise<void> => {
     try {
       const point = points.get(work.assetId);
       if (work.reconcile?.startsWith('drop')) return await drop(deps, work, point, tombstone);
@@ -68,10 +74,9 @@ export async function settlePictures(
       if (context.signal.aborted) throw error;
       work.failure = { error: toSightlineError(error) };
     }
-    // Written as they come: with a slow encoder a chunk is minutes of work, which a killed worker should not take along.
-    if (due.length >= WRITES_AT_ONCE) await flush();
-  });
-  await flush();
+  };
+  const feedAll = (): Promise<void> => eachAtOnce(works, feedOne).finally(() => allFed.abort());
+  await eachAtOnce([feedAll, writeAll], (part) => part());
 
   if (deletions.length === 0) return;
   context.signal.throwIfAborted();
