@@ -69,6 +69,7 @@ async function memory(label: string, entriesOf: (chunkNo: number) => ChunkEntry[
       entries: entriesOf(chunkNo),
       listed: ENTRIES_A_CHUNK,
       failures: [],
+      after: chunkNo === 0 ? null : keyOf(chunkNo - 1),
       cursor: keyOf(chunkNo),
       at,
     });
@@ -94,7 +95,8 @@ async function failureMemory(): Promise<void> {
       reason: 'The picture ends before its data does. VipsJpeg: premature end of JPEG image',
       eTag: object?.eTag,
     }));
-    await ledger.addChunk('one', { chunkNo, entries: [], listed: 64, failures: failed, cursor: 'c', at: Date.now() });
+    const after = chunkNo === 0 ? null : 'c';
+    await ledger.addChunk('one', { chunkNo, entries: [], listed: 64, failures: failed, after, cursor: 'c', at: Date.now() });
   }
   const written = Math.ceil(failures / ENTRIES_A_CHUNK) * ENTRIES_A_CHUNK;
   console.log(`failures: ${Math.round(((await usedBytes()) - before) / written)} bytes of Redis each, of ${written}`);
@@ -115,7 +117,8 @@ async function speed(appendFsync: 'always' | 'everysec', writers: number): Promi
       const id = `ingestion-${writer}`;
       await ledger.createIngestion({ ingestionId: id, tenant: 'bench', source, createdAt: writer });
       for (let chunkNo = 0; chunkNo < each; chunkNo++) {
-        await ledger.addChunk(id, { chunkNo, entries: references(chunkNo), listed: 64, failures: [], cursor: 'c', at: 1 });
+        const [entries, after] = [references(chunkNo), chunkNo === 0 ? null : 'c'];
+        await ledger.addChunk(id, { chunkNo, entries, listed: 64, failures: [], after, cursor: 'c', at: 1 });
         await ledger.takeChunk(id, chunkNo);
         await ledger.completeChunk(id, chunkNo, { ...NOTHING, indexed: 64 }, 2);
       }

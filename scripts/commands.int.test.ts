@@ -66,6 +66,7 @@ async function endNextIngestion(known: number): Promise<void> {
         entries: [],
         listed: 1,
         failures,
+        after: null,
         cursor: 'end',
         at: Date.now(),
       });

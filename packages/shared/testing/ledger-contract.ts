@@ -36,7 +36,16 @@ export function ledgerContract(open: () => Promise<OpenedLedger>): void {
   const create = (ingestionId: string, createdAt = 1, tenant = 't', source: typeof SOURCE | typeof OTHER = SOURCE) =>
     ledger.createIngestion({ ingestionId, tenant, source, createdAt });
   const addChunk = (ingestionId: string, chunkNo: number, more: Partial<Parameters<Ledger['addChunk']>[1]> = {}) =>
-    ledger.addChunk(ingestionId, { chunkNo, entries: [ENTRY], listed: 1, failures: [], cursor: `c${chunkNo}`, at: 10, ...more });
+    ledger.addChunk(ingestionId, {
+      chunkNo,
+      entries: [ENTRY],
+      listed: 1,
+      failures: [],
+      after: chunkNo === 0 ? null : `c${chunkNo - 1}`,
+      cursor: `c${chunkNo}`,
+      at: 10,
+      ...more,
+    });
   const NOTHING = { indexed: 0, unchanged: 0, duplicate: 0, failures: [] };
 
   ledgerControlContract(() => ledger);
@@ -123,7 +132,7 @@ export function ledgerContract(open: () => Promise<OpenedLedger>): void {
     await create('i1');
     const chunk = { listed: 2, failures: [{ key: 'm:1', code: 'manifest_line_invalid' as const, reason: 'why' }] };
     await addChunk('i1', 0, chunk);
-    await addChunk('i1', 0, { ...chunk, cursor: 'again', entries: [] });
+    await addChunk('i1', 0, { ...chunk, entries: [] });
     expect(await ledger.getIngestion('t', 'i1')).toMatchObject({
       cursor: 'c0',
       nextChunkNo: 1,
@@ -133,6 +142,21 @@ export function ledgerContract(open: () => Promise<OpenedLedger>): void {
     expect(await ledger.outstandingChunks({ limit: 9 })).toEqual([{ tenant: 't', ingestionId: 'i1', chunkNo: 0, addedAt: 10 }]);
     await expect(addChunk('i1', 2)).rejects.toMatchObject({ code: 'internal' });
     await expect(addChunk('none', 0)).rejects.toMatchObject({ code: 'ingestion_not_found' });
+  });
+
+  test('of two planners that went on from one cursor only the first is heard, and the other is told', async () => {
+    const lost = { code: 'lease_lost' };
+    await create('i1');
+    await expect(addChunk('i1', 0, { after: 'before' })).rejects.toMatchObject(lost);
+    await addChunk('i1', 0, { cursor: 'mine' });
+    // The number is taken, and by other bounds: now, and when the first has gone on.
+    await expect(addChunk('i1', 0, { cursor: 'other' })).rejects.toMatchObject(lost);
+    await expect(addChunk('i1', 1, { after: 'other' })).rejects.toMatchObject(lost);
+    await expect(addChunk('i1', 1, { after: null })).rejects.toMatchObject(lost);
+    await addChunk('i1', 1, { after: 'mine', cursor: 'further' });
+    await expect(addChunk('i1', 0, { cursor: 'mine' })).rejects.toMatchObject(lost);
+    expect(await ledger.getIngestion('t', 'i1')).toMatchObject({ cursor: 'further', nextChunkNo: 2, counts: { listed: 2 } });
+    expect(await ledger.countOutstandingChunks()).toBe(2);
   });
 
   test('a chunk of failures alone is not owed', async () => {
@@ -369,6 +393,8 @@ export function ledgerContract(open: () => Promise<OpenedLedger>): void {
     await ledger.putSetting('a', '1');
     await ledger.putSetting('a', '2');
     expect(await ledger.getSetting('a')).toBe('2');
+    for (let again = 0; again < 2; again++) await ledger.putSetting('a', null);
+    expect(await ledger.getSetting('a')).toBeNull();
   });
 
   test('pruning drops what is over and overtaken, never the newest of a source or what still runs', async () => {

@@ -15,6 +15,7 @@ export function ledgerControlContract(ledgerOf: () => Ledger): void {
       entries: [ENTRY],
       listed: 1,
       failures: [],
+      after: chunkNo === 0 ? null : `c${chunkNo - 1}`,
       cursor: `c${chunkNo}`,
       at: 10,
       ...more,

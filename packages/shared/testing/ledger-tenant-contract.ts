@@ -74,13 +74,14 @@ export function ledgerTenantContract(ledgerOf: () => Ledger): void {
     ] as const) {
       await ledger.createIngestion({ ingestionId, tenant, source: SOURCE, createdAt: 1 });
       const failures = ['a', 'b', 'c'].map((key) => ({ key, code, reason: 'r' }));
-      await ledger.addChunk(ingestionId, { chunkNo: 0, entries: [{}], listed: 3, failures, cursor: 'c', at: 10 });
+      await ledger.addChunk(ingestionId, { chunkNo: 0, entries: [{}], listed: 3, failures, after: null, cursor: 'c', at: 10 });
       await ledger.addChunk(ingestionId, {
         chunkNo: 1,
         entries: [{}],
         listed: 0,
         failures: [],
         retried: ['c'],
+        after: 'c',
         cursor: 'c',
         at: 11,
       });
@@ -108,5 +109,21 @@ export function ledgerTenantContract(ledgerOf: () => Ledger): void {
       counts: { listed: 0 },
     });
     expect((await ledger.failures('i1', { limit: 9 })).failures).toEqual([]);
+  });
+
+  test("of a tenant's things only those from before a time may go", async () => {
+    const ledger = ledgerOf();
+    for (const [ingestionId, createdAt] of [
+      ['i1', 5],
+      ['i2', 6],
+      ['i3', 7],
+    ] as const)
+      // prettier-ignore
+      await ledger.createIngestion({ ingestionId, tenant: 't', source: SOURCE, createdAt });
+    await ledger.addApiKey(apiKey('k1', { createdAt: 6 }));
+    await ledger.addApiKey(apiKey('k2', { createdAt: 7 }));
+    expect(await ledger.deleteTenant('t', { createdUpTo: 6 })).toEqual({ ingestions: 2, failures: 0, apiKeys: 1 });
+    expect((await ledger.listIngestions('t', { limit: 9 })).map(({ ingestionId }) => ingestionId)).toEqual(['i3']);
+    expect(ids(await ledger.listApiKeys('t'))).toEqual(['k2']);
   });
 }

@@ -134,7 +134,8 @@ async function play({ script, marks, encoder: options = {} }: Scene) {
       .slice(from, from + 16)
       .map(({ bucket, key, eTag, sizeBytes }) => ({ object: { bucket, key, eTag, sizeBytes } }));
     const chunkNo = chunkNos.push(chunkNos.length) - 1;
-    await ledger.addChunk(ingestionId, { chunkNo, entries, listed: entries.length, failures: [], cursor: '', at });
+    const after = chunkNo === 0 ? null : '';
+    await ledger.addChunk(ingestionId, { chunkNo, entries, listed: entries.length, failures: [], after, cursor: '', at });
   }
   await ledger.finishPlanning(ingestionId);
 

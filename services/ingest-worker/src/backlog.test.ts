@@ -26,7 +26,8 @@ async function owes(tenant: string, chunks: number, hold: 'user' | null = null):
   await ledger.createIngestion({ ingestionId, tenant, source, createdAt: Date.now() });
   const entries = [{ object: { bucket: 'b', key: 'k', eTag: 'e', sizeBytes: 1 } }];
   for (let chunkNo = 0; chunkNo < chunks; chunkNo++) {
-    await ledger.addChunk(ingestionId, { chunkNo, entries, listed: 1, failures: [], cursor: '{}', at: 1 });
+    const after = chunkNo === 0 ? null : '{}';
+    await ledger.addChunk(ingestionId, { chunkNo, entries, listed: 1, failures: [], after, cursor: '{}', at: 1 });
   }
   if (hold) await ledger.setHold(ingestionId, hold, { at: 1 });
 }

@@ -88,7 +88,7 @@ test('a dry run tells bytes, duplicates and the time that it would take', async 
   expect(totalsIn(unknown.cursor)).toEqual({ bytes: 1_100, duplicates: 9, seconds: null });
   await rig.ledger.createIngestion({ ingestionId: 'late', tenant: 't', source, createdAt: rig.now() - 20_000 });
   const done = { chunkNo: 0, entries: [{ object: { bucket: 'b', key: 'k', eTag: 'e', sizeBytes: 1 } }], listed: 100 };
-  await rig.ledger.addChunk('late', { ...done, failures: [], cursor: '{}', at: 1 });
+  await rig.ledger.addChunk('late', { ...done, failures: [], after: null, cursor: '{}', at: 1 });
   await rig.ledger.completeChunk('late', 0, { indexed: 100, unchanged: 0, duplicate: 0, failures: [] }, 2);
   await rig.ledger.setStatus('late', ['planning'], 'completed', { at: rig.now() });
   const known = await rig.run(source, true);

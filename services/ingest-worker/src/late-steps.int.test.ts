@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import { deleteTenant } from '@sightline/query-api/core/delete-tenant';
 import { assetLockKey, DEFAULT_TENANT, pictureAssetId, reportKey, SYSTEM_BUCKET } from '@sightline/shared/contracts/ids';
+import { acceptsFailuresSetting } from '@sightline/shared/ingestion/failure-storms';
 import { RETRY_CURSOR } from '@sightline/shared/contracts/ingestion-control';
 import type { SightlineEvent } from '@sightline/shared/contracts/events';
 import type { IngestionStatus } from '@sightline/shared/ports/ledger';
@@ -73,6 +74,60 @@ test('a retry that is cancelled is told and reported as cancelled, though the fi
   expect(JSON.parse(bytes.toString().split('\n')[0] ?? '')).toMatchObject({ type: 'summary', status: 'cancelled' });
   await close();
   expect(told).toMatchObject([{ type: 'ingestion.completed', data: { status: 'cancelled' } }]);
+});
+
+test('an ingestion that is cancelled while its report is written is told and reported as cancelled alone', async () => {
+  await writePictures(3);
+  const told: SightlineEvent[] = [];
+  const { close } = await rig.events.subscribe('test', async (events) => void told.push(...events));
+  const id = await rig.ingest();
+  await rig.ledger.putSetting(acceptsFailuresSetting(id), 'yes');
+  rig.onCall = async (call, when) => {
+    if (call !== 'store.putStream' || when !== 'before') return;
+    rig.onCall = () => {};
+    await rig.ledger.setStatus(id, ACTIVE, 'cancelled', { reason: 'Cancelled by request.', at: rig.now() });
+  };
+  await rig.drive();
+  // The step that cancelling asks for, after all.
+  await rig.advance(id);
+  const ref = { bucket: SYSTEM_BUCKET, key: reportKey(DEFAULT_TENANT, id) };
+  const { bytes } = await rig.store.get(ref, { maxBytes: 100_000 });
+  expect(JSON.parse(bytes.toString().split('\n')[0] ?? '')).toMatchObject({ type: 'summary', status: 'cancelled' });
+  await close();
+  const ends = told.filter(({ type }) => type === 'ingestion.completed');
+  expect(ends).toMatchObject([{ data: { status: 'cancelled' } }]);
+  expect(await rig.ledger.getSetting(acceptsFailuresSetting(id))).toBeNull();
+});
+
+test('why an ingestion stands is told with a code and nothing of what a server answered', async () => {
+  await writePictures(3);
+  const told: SightlineEvent[] = [];
+  const { close } = await rig.events.subscribe('test', async (events) => void told.push(...events));
+  const list = rig.store.list.bind(rig.store);
+  rig.store.list = () => {
+    throw new SightlineError('object_store_unavailable', '10.0.0.3:9000 refused the request (401)');
+  };
+  const id = await rig.ingest();
+  await rig.advance(id);
+  const { status, reason } = await rig.ingestion(id);
+  expect({ status, reason }).toEqual({
+    status: 'paused',
+    reason: 'object_store_unavailable: The object store does not answer.',
+  });
+  rig.store.list = list;
+  // An object's own failure keeps its details; one that is not its own has none.
+  await rig.write('0001.png', 'BAD');
+  const get = rig.store.get.bind(rig.store);
+  rig.store.get = async (ref, options) => {
+    if (ref.key === '0002.png') throw new SightlineError('object_forbidden', 'arn:aws:iam::1:user/x at 10.0.0.3');
+    return get(ref, options);
+  };
+  await rig.drive();
+  const { failures } = await rig.ledger.failures(id, { limit: 9 });
+  expect(failures.find(({ key }) => key === '0002.png')?.reason).toBe('The object store refuses access to the object.');
+  await close();
+  expect(JSON.stringify([told, failures])).not.toMatch(/10\.0\.0\.3|arn:aws/);
+  expect(told.map(({ type }) => type)).toContain('asset.failed');
 });
 
 test('a store that is away when the end is reconciled is waited for', async () => {

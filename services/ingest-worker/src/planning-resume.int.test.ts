@@ -70,6 +70,36 @@ test.each([
   },
 );
 
+test('of two planners that listed apart, the one that comes second begins again where the ledger is', async () => {
+  for (let i = 0; i < 150; i++) await rig.write(`${i % 7}/${i}.png`, `picture ${i}`);
+  const ingestionId = await rig.ingest();
+  const second = { listed: Promise.withResolvers<void>(), mayAdd: Promise.withResolvers<void>() };
+  let advancing: Promise<unknown> | undefined;
+  let calls = 0;
+  rig.onCall = async (call, when) => {
+    if (call !== 'ledger.addChunk') return;
+    if (when === 'after') return second.mayAdd.resolve();
+    calls++;
+    if (calls === 2) {
+      second.listed.resolve();
+      await second.mayAdd.promise;
+    }
+    if (calls > 1) return;
+    // The first stands still for longer than its lease, with its chunk in its hands; the second lists what is there by then.
+    rig.passLeases();
+    for (const key of ['0/0.png', '0/14.png']) await rig.remove(key);
+    advancing = expect(rig.advance(ingestionId)).rejects.toMatchObject({ code: 'lease_lost' });
+    await second.listed.promise;
+  };
+  await rig.drive();
+  await advancing;
+  expect(await rig.ingestion(ingestionId)).toMatchObject({
+    status: 'completed',
+    counts: { listed: 150, indexed: 148, failed: 2 },
+  });
+  expect((await rig.audit()).findings).toEqual([]);
+});
+
 test('a manifest that changes while it is read is read again from its beginning', async () => {
   const lines = (title: string) => Array.from({ length: 100 }, (_, i) => JSON.stringify({ item_id: `i${i}`, title })).join('\n');
   await rig.write('m.jsonl', lines('before'));

@@ -4,7 +4,7 @@ import { isSecret, mintSecret } from '@sightline/shared/contracts/api-key';
 import { apiKeyIssued, apiKeyList, apiKeyView, problem } from '@sightline/shared/contracts/http';
 import type { ApiKey, Scope } from '@sightline/shared/ports/ledger';
 import { authModeOf } from './access.ts';
-import { createApiKey } from './core/api-keys.ts';
+import { createApiKey, rotateApiKey } from './core/api-keys.ts';
 import { KEY_FRESH_MS, KeyRing } from './core/key-ring.ts';
 import { openRig, type Rig } from './testing/query-api-rig.ts';
 
@@ -120,6 +120,23 @@ test('a key is created, listed without its secret, used, rotated with an overlap
   expect(revoked.revoked_at).not.toBeNull();
   expect((await ask('GET', '/v1/index', as(secret))).statusCode).toBe(401);
   expect(apiKeyView.parse((await ask('DELETE', `/v1/keys/${key.key_id}`, as(admin))).json())).toEqual(revoked);
+});
+
+test('a key that is rotated again in its overlap passes on what it was made for, not what is left of it', async () => {
+  const day = 24 * 3_600_000;
+  for (const lifeMs of [null, 30 * day]) {
+    const at = { now: 1_000_000 };
+    const deps = { ledger: rig.ledger, now: () => at.now, randomBytes };
+    const expiresAt = lifeMs === null ? null : at.now + lifeMs;
+    const { key } = await createApiKey(deps, { tenant: 'acme', name: 'n', scopes: ['read'], expiresAt });
+    for (let turn = 0; turn < 3; turn++) {
+      at.now += 60_000;
+      const { key: next, replaced } = await rotateApiKey(deps, 'acme', { keyId: key.keyId, overlapMs: 600_000 });
+      expect(next.expiresAt).toBe(lifeMs === null ? null : at.now + lifeMs);
+      // The first overlap's end stays.
+      expect(replaced.expiresAt).toBe(1_060_000 + 600_000);
+    }
+  }
 });
 
 test('the ledger keeps the hash of a secret and nothing that it could be made from', async () => {

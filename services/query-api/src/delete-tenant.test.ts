@@ -2,8 +2,10 @@ import { afterEach, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { FlowRig } from '@sightline/ingest-worker/testing/flow-rig';
 import { DEFAULT_TENANT, SYSTEM_BUCKET, tenantPrefixes } from '@sightline/shared/contracts/ids';
-import { fencedIndex } from '@sightline/shared/ingestion/tenant-fence';
+import { acceptsFailuresSetting } from '@sightline/shared/ingestion/failure-storms';
+import { fencedIndex, tenantFence } from '@sightline/shared/ingestion/tenant-fence';
 import type { PictureWrite } from '@sightline/shared/ports/vector-index';
+import { calibrationSetting } from '@sightline/shared/retrieval/relevance';
 import { SightlineError } from '@sightline/shared/runtime/errors';
 import { sleep } from '@sightline/shared/runtime/sleep';
 import { deleteTenant } from './core/delete-tenant.ts';
@@ -180,4 +182,56 @@ test('a write that was past the fence when it was raised, and came after the del
   expect(await sweep()).toBe(1);
   expect(await index.count(DEFAULT_TENANT)).toEqual({ live: 1, deleted: 1 });
   expect(await sweep()).toBe(0);
+});
+
+test('what a remembered key began after the first pass is dropped by the sweep when the deletion died before its last', async () => {
+  rig = await FlowRig.open();
+  const { index, ledger, store } = rig;
+  for (let i = 0; i < 5; i++) await rig.write(`${i}.png`, `picture ${i}`);
+  let ms = rig.now();
+  const sweep = () => sweepDeletedTenants({ index, ledger, now: () => ms, sleep });
+  const dies = async () => {
+    throw new Error('killed');
+  };
+  const deps = { index, ledger, store, now: () => ms, sleep: dies, drainMs: 3_000 };
+  await expect(deleteTenant(deps, DEFAULT_TENANT)).rejects.toThrow('killed');
+  await ledger.createIngestion({
+    ingestionId: 'late',
+    tenant: DEFAULT_TENANT,
+    source: { type: 'directory', path: rig.source },
+    createdAt: ms + 2_000,
+  });
+  await rig.drive();
+  expect((await index.count(DEFAULT_TENANT)).live).toBe(5);
+  // The deletion's own last pass has its time.
+  ms += 3_000;
+  expect(await sweep()).toBe(0);
+  ms += 60_000;
+  expect(await sweep()).toBe(5);
+  expect(await index.count(DEFAULT_TENANT)).toEqual({ live: 0, deleted: 0 });
+  expect(await ledger.listIngestions(DEFAULT_TENANT, { limit: 9 })).toEqual([]);
+  // The new life's is not touched.
+  expect(await rig.run()).toMatchObject({ status: 'completed', counts: { indexed: 5 } });
+  ms += 120_000;
+  expect(await sweep()).toBe(0);
+  expect((await index.count(DEFAULT_TENANT)).live).toBe(5);
+});
+
+test('a deletion leaves no settings: the calibration and the keys go with it, the fence after a day', async () => {
+  rig = await FlowRig.open();
+  const { index, ledger } = rig;
+  const { image, text } = index.spec;
+  const calibration = calibrationSetting({ image: image.fingerprint, text: text.fingerprint }, DEFAULT_TENANT);
+  await ledger.putSetting(calibration, '{}');
+  const id = await rig.ingest();
+  await ledger.putSetting(acceptsFailuresSetting(id), 'yes');
+  await deletion();
+  for (const name of [calibration, acceptsFailuresSetting(id)]) expect(await ledger.getSetting(name)).toBeNull();
+  const day = 24 * 3_600_000;
+  const sweepAt = (ms: number) => sweepDeletedTenants({ index, ledger, now: () => rig.now() + ms, sleep });
+  await sweepAt(day - 60_000);
+  expect(await tenantFence(ledger, DEFAULT_TENANT)).toBeGreaterThan(0);
+  await sweepAt(day);
+  expect(await tenantFence(ledger, DEFAULT_TENANT)).toBe(0);
+  expect(await ledger.getSetting('deleted-tenants')).toBe('{}');
 });

@@ -178,7 +178,8 @@ test('failures are paged with their codes and reasons', async () => {
     createdAt: Date.now(),
   });
   const failures = ['a.png', 'b.png', 'c.png'].map((key) => ({ key, code: 'picture_corrupt' as const, reason: 'broken' }));
-  await rig.ledger.addChunk(ingestionId, { chunkNo: 0, entries: [], listed: 3, failures, cursor: 'x', at: Date.now() });
+  const found = { entries: [], listed: 3, failures, after: null, cursor: 'x' };
+  await rig.ledger.addChunk(ingestionId, { ...found, chunkNo: 0, at: Date.now() });
   const first = failurePage.parse((await get(`/v1/ingestions/${ingestionId}/failures?limit=2`)).json());
   const second = failurePage.parse(
     (await get(`/v1/ingestions/${ingestionId}/failures?limit=2&cursor=${encodeURIComponent(first.next_cursor ?? '')}`)).json(),

@@ -30,7 +30,8 @@ async function started(source = { type: 'prefix', bucket: 'photos', prefix: '' }
 async function ended(status: IngestionStatus = 'completed', planned = true): Promise<string> {
   const ingestionId = await started();
   const failures = [{ key: 'b.png', code: 'object_forbidden' as const, reason: 'no' }];
-  await rig.ledger.addChunk(ingestionId, { chunkNo: 0, entries: [], listed: 1, failures, cursor: '{"after":"b.png"}', at: 1 });
+  const found = { entries: [], listed: 1, failures, after: null, cursor: '{"after":"b.png"}' };
+  await rig.ledger.addChunk(ingestionId, { ...found, chunkNo: 0, at: 1 });
   if (planned) await rig.ledger.finishPlanning(ingestionId);
   await rig.ledger.setStatus(ingestionId, ['planning'], status, { at: Date.now() });
   return ingestionId;
@@ -67,7 +68,7 @@ test('a resume can accept the failures that paused it', async () => {
 
 test('cancelling drops what is owed, and is idempotent', async () => {
   const id = await started();
-  await rig.ledger.addChunk(id, { chunkNo: 0, entries: [ENTRY], listed: 1, failures: [], cursor: '{}', at: 1 });
+  await rig.ledger.addChunk(id, { chunkNo: 0, entries: [ENTRY], listed: 1, failures: [], after: null, cursor: '{}', at: 1 });
   expect(await control(id, 'cancel')).toMatchObject({ status: 202, body: { status: 'cancelled' } });
   expect(await rig.ledger.countOutstandingChunks({ ingestionId: id })).toBe(0);
   expect(rig.queue.added).toMatchObject([{ name: 'plan', data: { ingestionId: id } }]);

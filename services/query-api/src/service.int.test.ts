@@ -63,6 +63,7 @@ const failed = (chunkNo: number) => ({
   entries: [],
   listed: 1,
   failures: [{ key: `${chunkNo}.png`, code: 'picture_corrupt' as const, reason: 'x' }],
+  after: chunkNo === 0 ? null : String(chunkNo - 1),
   cursor: String(chunkNo),
   at: Date.now(),
 });

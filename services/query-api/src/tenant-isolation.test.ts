@@ -81,7 +81,7 @@ async function ingestion(
     createdAt: 1,
   });
   const failures = [{ key: `${mark}.png`, code: 'picture_corrupt' as const, reason: mark }];
-  await ledger.addChunk(ingestionId, { chunkNo: 0, entries: [], listed: 1, failures, cursor: mark, at: 1 });
+  await ledger.addChunk(ingestionId, { chunkNo: 0, entries: [], listed: 1, failures, after: null, cursor: mark, at: 1 });
   await ledger.setStatus(ingestionId, ['planning'], status, { at: 2 });
   return ingestionId;
 }

@@ -106,9 +106,10 @@ export function redisApiKeys(client: LedgerClient, { apiKeys: keys }: LedgerKeys
       return toApiKey(await client.run(UPDATE, keys, [keyId, ...times(change)]));
     },
 
-    async dropApiKeysOf(tenant: string): Promise<number> {
+    async dropApiKeysOf(tenant: string, createdUpTo: number): Promise<number> {
       let dropped = 0;
-      for (const { keyId, secretHash } of await listApiKeys(tenant)) {
+      for (const { keyId, secretHash, createdAt } of await listApiKeys(tenant)) {
+        if (createdAt > createdUpTo) continue;
         dropped += asNumber(await client.run(DROP_API_KEY, keys, [keyId, secretHash]));
       }
       return dropped;

@@ -23,16 +23,18 @@ end
 `;
 
 /**
- * the chunk's number, ten digits of it, at, listed, the cursor, entries or empty, how many are tried again, these, then
- * failures. -1: there is no such ingestion, -2: it is not yet this chunk's turn.
+ * the chunk's number, ten digits of it, at, listed, the cursor, entries or empty, the cursor before behind a `=` or nothing, how
+ * many are tried again, these, then failures. -1: there is no such ingestion, -2: it is not yet this chunk's turn, -3: another
+ * planner went on.
  */
 export const ADD_CHUNK = redisScript(
   `${PRELUDE}${FAIL}
 if redis.call('EXISTS', RECORD) == 0 then return -1 end
-local number, status = unpack(redis.call('HMGET', RECORD, 'nextChunkNo', 'status'))
-if tonumber(ARGV[2]) < tonumber(number) then return 0 end
+local number, status, cursor = unpack(redis.call('HMGET', RECORD, 'nextChunkNo', 'status', 'cursor'))
+if tonumber(ARGV[2]) == tonumber(number) - 1 and cursor == ARGV[6] then return 0 end
 if tonumber(ARGV[2]) > tonumber(number) then return -2 end
-local at, retries = ARGV[4], tonumber(ARGV[8])
+if tonumber(ARGV[2]) < tonumber(number) or (cursor and '=' .. cursor or '') ~= ARGV[8] then return -3 end
+local at, retries = ARGV[4], tonumber(ARGV[9])
 -- A planner that has not yet heard that it is cancelled must not leave behind what nobody would ever work.
 if ARGV[7] ~= '' and status ~= 'cancelled' then
   redis.call('HSET', CHUNKS, ARGV[2], ARGV[7])
@@ -41,7 +43,7 @@ if ARGV[7] ~= '' and status ~= 'cancelled' then
   owe(1)
 end
 local taken = 0
-for n = 9, 8 + retries do
+for n = 10, 9 + retries do
   local no = redis.call('ZSCORE', ORDER, ARGV[n])
   if no then
     redis.call('ZREM', ORDER, ARGV[n])
@@ -49,7 +51,7 @@ for n = 9, 8 + retries do
     taken = taken + 1
   end
 end
-local failed = fail(9 + retries, at)
+local failed = fail(10 + retries, at)
 redis.call('HINCRBY', RECORD, 'nextChunkNo', 1)
 redis.call('HSET', RECORD, 'cursor', ARGV[6])
 redis.call('HINCRBY', RECORD, 'listed', ARGV[5])

@@ -30,6 +30,7 @@ export function redisChunks(client: LedgerClient, keys: LedgerKeys) {
           chunk.listed,
           chunk.cursor,
           packed,
+          chunk.after === null ? '' : `=${chunk.after}`,
           retried.length,
           ...retried,
           ...chunk.failures.flatMap(failureArguments),
@@ -37,6 +38,7 @@ export function redisChunks(client: LedgerClient, keys: LedgerKeys) {
       );
       if (answer === -1) throw new SightlineError('ingestion_not_found');
       if (answer === -2) throw new SightlineError('internal', `Chunk ${chunkNo} came before the one ahead of it.`);
+      if (answer === -3) throw new SightlineError('lease_lost', 'Another planner went on meanwhile.');
     },
 
     async takeChunk(ingestionId: string, chunkNo: number) {

@@ -29,6 +29,7 @@ const addChunk = (ledger: Ledger, chunkNo: number, more: Partial<Parameters<Ledg
     entries: ENTRIES,
     listed: 64,
     failures: [],
+    after: chunkNo === 0 ? null : `c${chunkNo - 1}`,
     cursor: `c${chunkNo}`,
     at: 10 + chunkNo,
     ...more,

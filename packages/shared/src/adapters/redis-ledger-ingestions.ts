@@ -129,12 +129,14 @@ export function redisIngestions(client: LedgerClient, keys: LedgerKeys) {
     },
 
     /** One ingestion after the other: who repeats it after an error drops the rest. */
-    async dropIngestionsOf(tenant: string): Promise<{ ingestions: number; failures: number }> {
+    async dropIngestionsOf(tenant: string, createdUpTo: number): Promise<{ ingestions: number; failures: number }> {
       const dropped = { ingestions: 0, failures: 0 };
       for (const status of STATUSES) {
         for (;;) {
           const before = dropped.ingestions;
-          for (const { ingestionId } of await listed(tenant, status, PAGE)) {
+          // The oldest first: those that stay are behind them.
+          for (const { ingestionId, createdAt } of await listed(tenant, status, PAGE, true)) {
+            if (Number(createdAt) > createdUpTo) break;
             const failures = await drop(ingestionId, '');
             if (failures < 0) continue;
             dropped.ingestions++;

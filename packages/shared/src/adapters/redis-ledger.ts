@@ -113,13 +113,17 @@ export class RedisLedger implements Ledger {
     return value === null ? null : asText(value);
   }
 
-  async putSetting(name: string, value: string): Promise<void> {
-    await this.#client.call('hset', this.#settingsKey, name, value);
+  async putSetting(name: string, value: string | null): Promise<void> {
+    if (value === null) await this.#client.call('hdel', this.#settingsKey, name);
+    else await this.#client.call('hset', this.#settingsKey, name, value);
   }
 
-  async deleteTenant(tenant: string): Promise<{ ingestions: number; failures: number; apiKeys: number }> {
+  async deleteTenant(
+    tenant: string,
+    { createdUpTo = Infinity }: { createdUpTo?: number } = {},
+  ): Promise<{ ingestions: number; failures: number; apiKeys: number }> {
     // First what lets its requests in.
-    const apiKeys = await this.#apiKeys.dropApiKeysOf(tenant);
-    return { ...(await this.#ingestions.dropIngestionsOf(tenant)), apiKeys };
+    const apiKeys = await this.#apiKeys.dropApiKeysOf(tenant, createdUpTo);
+    return { ...(await this.#ingestions.dropIngestionsOf(tenant, createdUpTo)), apiKeys };
   }
 }

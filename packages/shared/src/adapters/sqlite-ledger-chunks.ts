@@ -9,10 +9,13 @@ export function chunkMethods(database: LedgerDatabase) {
   return {
     addChunk(ingestionId: string, chunk: Parameters<Ledger['addChunk']>[1]): void {
       transaction(() => {
-        const { nextChunkNo, status } = toIngestion(mustExist(ingestionId));
-        if (chunk.chunkNo < nextChunkNo) return;
+        const { nextChunkNo, status, cursor } = toIngestion(mustExist(ingestionId));
+        if (chunk.chunkNo === nextChunkNo - 1 && chunk.cursor === cursor) return;
         if (chunk.chunkNo > nextChunkNo) {
           throw new SightlineError('internal', `Chunk ${chunk.chunkNo} came before chunk ${nextChunkNo}.`);
+        }
+        if (chunk.chunkNo < nextChunkNo || chunk.after !== cursor) {
+          throw new SightlineError('lease_lost', 'Another planner went on meanwhile.');
         }
         // A planner that has not yet heard that it is cancelled must not leave behind what nobody would ever work.
         if (chunk.entries.length > 0 && status !== 'cancelled') {

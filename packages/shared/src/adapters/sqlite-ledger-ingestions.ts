@@ -112,14 +112,17 @@ export function ingestionMethods({ sql, transaction, mustExist }: LedgerDatabase
       });
     },
 
-    deleteTenant(tenant: string): { ingestions: number; failures: number; apiKeys: number } {
+    deleteTenant(
+      tenant: string,
+      { createdUpTo = Number.MAX_SAFE_INTEGER }: { createdUpTo?: number } = {},
+    ): { ingestions: number; failures: number; apiKeys: number } {
       return transaction(() => {
         const row = sql(
           `SELECT count(*) AS n FROM ledger_failures JOIN ledger_ingestions USING (ingestion_id)
-           WHERE tenant = ? AND retried = 0`,
-        ).get(tenant);
-        const ingestions = sql('DELETE FROM ledger_ingestions WHERE tenant = ?').run(tenant);
-        const apiKeys = sql('DELETE FROM ledger_api_keys WHERE tenant = ?').run(tenant);
+           WHERE tenant = ? AND created_at <= ? AND retried = 0`,
+        ).get(tenant, createdUpTo);
+        const ingestions = sql('DELETE FROM ledger_ingestions WHERE tenant = ? AND created_at <= ?').run(tenant, createdUpTo);
+        const apiKeys = sql('DELETE FROM ledger_api_keys WHERE tenant = ? AND created_at <= ?').run(tenant, createdUpTo);
         return { ingestions: Number(ingestions.changes), failures: Number(row?.['n']), apiKeys: Number(apiKeys.changes) };
       });
     },

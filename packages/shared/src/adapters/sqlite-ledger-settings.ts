@@ -8,7 +8,11 @@ export function settingMethods({ sql }: LedgerDatabase) {
       return row ? text(row['value']) : null;
     },
 
-    putSetting(name: string, value: string): void {
+    putSetting(name: string, value: string | null): void {
+      if (value === null) {
+        sql('DELETE FROM ledger_settings WHERE name = ?').run(name);
+        return;
+      }
       sql('INSERT INTO ledger_settings VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value').run(name, value);
     },
   };

@@ -59,7 +59,7 @@ export class SqliteLedger implements Ledger {
   findApiKey: Ledger['findApiKey'] = (secretHash) => this.#thread.call('findApiKey', secretHash);
   listApiKeys: Ledger['listApiKeys'] = (tenant) => this.#thread.call('listApiKeys', tenant);
   updateApiKey: Ledger['updateApiKey'] = (keyId, change) => this.#thread.call('updateApiKey', keyId, change);
-  deleteTenant: Ledger['deleteTenant'] = (tenant) => this.#thread.call('deleteTenant', tenant);
+  deleteTenant: Ledger['deleteTenant'] = (tenant, options) => this.#thread.call('deleteTenant', tenant, options);
   prune: Ledger['prune'] = (before) => this.#thread.call('prune', before);
 
   async *failedObjects(ingestionId: string): ReturnType<Ledger['failedObjects']> {

@@ -9,6 +9,11 @@ export async function raiseTenantFence(ledger: Settings, tenant: string, version
   await ledger.putSetting(fenceSetting(tenant), String(version));
 }
 
+/** For when no writer from before it lives any more. A later deletion's stays. */
+export async function dropTenantFence(ledger: Settings, tenant: string, version: number): Promise<void> {
+  if ((await tenantFence(ledger, tenant)) <= version) await ledger.putSetting(fenceSetting(tenant), null);
+}
+
 /** The version of the tenant's last deletion; 0 when it never was deleted. */
 export async function tenantFence(ledger: Settings, tenant: string): Promise<number> {
   return Number((await ledger.getSetting(fenceSetting(tenant))) ?? 0);

@@ -141,7 +141,9 @@ export interface Ledger {
   reopen(ingestionId: string, cursor: string, at: number): Promise<number>;
   /**
    * Adds the next chunk, its listed count, the failures that planning itself found (counted as listed and failed) and the
-   * planner's new cursor in one step. A chunkNo that exists already changes nothing.
+   * planner's new cursor in one step. The same chunk again (the last one, with the same cursor) changes nothing. Error:
+   * `lease_lost` when another planner went on meanwhile, so that the ledger's cursor is not `after`, or the chunk of this number
+   * is another: what lies between the two would be in no chunk. Who is told so begins again from the ledger's cursor.
    */
   addChunk(
     ingestionId: string,
@@ -155,6 +157,8 @@ export interface Ledger {
        * that fails again has its old place in `failures` and its attempts, so that who pages through them comes to an end.
        */
       retried?: string[];
+      /** The cursor that the planner went on from; null for an ingestion's first chunk. */
+      after: string | null;
       cursor: string;
       at: number;
     },
@@ -196,7 +200,8 @@ export interface Ledger {
   renewKeys(token: string, options: { ttlMs: number }): Promise<boolean>;
   releaseKeys(token: string): Promise<void>;
   getSetting(name: string): Promise<string | null>;
-  putSetting(name: string, value: string): Promise<void>;
+  /** Null drops it. */
+  putSetting(name: string, value: string | null): Promise<void>;
   /** Writes down a new key. Errors: `api_key_exists`. */
   addApiKey(key: ApiKey): Promise<void>;
   /** By the hash of its secret, whether revoked or expired or not. */
@@ -206,10 +211,14 @@ export interface Ledger {
   /** Changes what is given; answers the key as it is then, or null when there is none of that id. */
   updateApiKey(keyId: string, change: { revokedAt?: number; expiresAt?: number; lastUsedAt?: number }): Promise<ApiKey | null>;
   /**
-   * Drops everything of a tenant: ingestions with their chunks and failures, and API keys. Answers how many of each. May take
-   * more than one step: one that was broken off is finished by asking again.
+   * Drops everything of a tenant: ingestions with their chunks and failures, and API keys; with `createdUpTo` (Unix milliseconds)
+   * only what was created until then. Answers how many of each. May take more than one step: one that was broken off is finished
+   * by asking again.
    */
-  deleteTenant(tenant: string): Promise<{ ingestions: number; failures: number; apiKeys: number }>;
+  deleteTenant(
+    tenant: string,
+    options?: { createdUpTo?: number },
+  ): Promise<{ ingestions: number; failures: number; apiKeys: number }>;
   /** Drops finished ingestions and their failures from before `before`; the newest of each source that is no dry run stays. */
   prune(before: number): Promise<number>;
   close(): Promise<void>;

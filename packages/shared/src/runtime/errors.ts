@@ -130,6 +130,24 @@ export class SightlineError extends Error {
   }
 }
 
+/**
+ * What a tenant is told of an error: the code and the table's message. Details may name parts of the stack, such as addresses and
+ * what a server answered: those are the log's.
+ */
+export function reasonFor(error: SightlineError): string {
+  return `${error.code}: ${ERRORS[error.code].message}`;
+}
+
+/** What a tenant is told of an object's failure: with its details where these speak of the tenant's own object alone. */
+export function failureReasonFor({ code, message }: SightlineError): string {
+  return isOfTheObject(code) ? message : ERRORS[code].message;
+}
+
+/** Whether an error's details speak of what the tenant brought, and of nothing else. */
+export function isOfTheObject(code: ErrorCode): boolean {
+  return code.startsWith('picture_') || code === 'object_not_found' || code === 'manifest_line_invalid';
+}
+
 /** Any thrown value as a SightlineError; what is not one already becomes `internal` with its cause kept. */
 export function toSightlineError(error: unknown): SightlineError {
   if (error instanceof SightlineError) return error;

@@ -3,7 +3,7 @@ import { acceptsFailuresSetting } from '@sightline/shared/ingestion/failure-stor
 import { tellPause } from '@sightline/shared/ingestion/ingestion-events';
 import { isOutage } from '@sightline/shared/ingestion/outages';
 import type { ChunkOutcome, Ingestion } from '@sightline/shared/ports/ledger';
-import { SightlineError } from '@sightline/shared/runtime/errors';
+import { reasonFor, SightlineError } from '@sightline/shared/runtime/errors';
 import type { ChunkWork } from './chunk-work.ts';
 import type { EncodeDeps } from './encode-deps.ts';
 
@@ -33,8 +33,9 @@ export async function assertNotDeleted(
 }
 
 /** Says on the ingestion what it waits for. */
-export async function noteOutage({ ledger, now }: EncodeDeps, ingestionId: string, error: SightlineError): Promise<void> {
-  const reason = `${error.code}: ${error.message} It goes on by itself when that is over.`;
+export async function noteOutage({ ledger, logger, now }: EncodeDeps, ingestionId: string, error: SightlineError): Promise<void> {
+  const reason = `${reasonFor(error)} It goes on by itself when that is over.`;
+  logger.warn({ err: error, ingestionId }, 'a chunk waits for a part of the stack');
   // The ledger may be what is away.
   await ledger.setStatus(ingestionId, ['planning', 'running', 'paused'], 'paused', { reason, at: now() }).catch(() => {});
 }

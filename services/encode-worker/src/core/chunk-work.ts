@@ -1,6 +1,6 @@
 import { assetLockKey, itemLockKey, pictureAssetId } from '@sightline/shared/contracts/ids';
 import type { ChunkEntry, ChunkOutcome } from '@sightline/shared/ports/ledger';
-import { toSightlineError, type SightlineError } from '@sightline/shared/runtime/errors';
+import { failureReasonFor, isOfTheObject, toSightlineError, type SightlineError } from '@sightline/shared/runtime/errors';
 import type { Settled } from './encode-deps.ts';
 
 /** A picture of a chunk, with all records in the chunk that name it. */
@@ -83,6 +83,15 @@ export class ChunkWork {
     return null;
   }
 
+  /** The first error of each code whose details no tenant is told: for the log. */
+  untold(): SightlineError[] {
+    const untold = new Map<string, SightlineError>();
+    for (const { failure } of [...this.pictures.values(), ...this.items.values()])
+      if (failure && !isOfTheObject(failure.error.code) && !untold.has(failure.error.code))
+        untold.set(failure.error.code, failure.error);
+    return [...untold.values()];
+  }
+
   /** Each entry's fate: an entry with a picture and a record fails when either does, and is indexed when either was written. */
   outcome(tenant: string): ChunkOutcome {
     const outcome: ChunkOutcome = { indexed: 0, unchanged: 0, duplicate: 0, failures: [] };
@@ -92,9 +101,14 @@ export class ChunkWork {
       const item = record && this.items.get(record.itemId);
       const failing = picture?.failure ?? item?.failure;
       if (failing) {
-        const { code, message } = failing.error;
+        const { code } = failing.error;
         const key = object?.key ?? `item:${record?.itemId}`;
-        outcome.failures.push({ key, code, reason: message, ...(failing.eTag !== undefined && { eTag: failing.eTag }) });
+        outcome.failures.push({
+          key,
+          code,
+          reason: failureReasonFor(failing.error),
+          ...(failing.eTag !== undefined && { eTag: failing.eTag }),
+        });
       } else {
         const settled = [picture?.settled, item?.settled];
         if (picture?.settled === 'duplicate') outcome.duplicate += 1;

@@ -67,6 +67,8 @@ export async function encodeChunk(
     deps.logger.error({ err: error, ingestionId, chunkNo, traceId: job.traceId }, 'chunk failed');
     work.failTheRest(error);
   }
+  for (const error of work.untold())
+    deps.logger.warn({ err: error, ingestionId, chunkNo, traceId: job.traceId }, 'objects of a chunk failed');
   const outcome = work.outcome(tenant);
   if (await stormHolds(deps, job, outcome)) return deps.ledger.giveBackChunk(ingestionId, chunkNo);
   try {
@@ -77,6 +79,8 @@ export async function encodeChunk(
     await deps.ledger.giveBackChunk(ingestionId, chunkNo).catch(() => {});
     throw error;
   }
+  // The metric counts what this worker heard was counted: a chunk whose answer was lost stands in the ledger's counts alone. Counted
+  // before, it would be twice there for each chunk that is tried again.
   if (!(await deps.ledger.completeChunk(ingestionId, chunkNo, outcome, deps.now()))) return;
   await noteProgress(deps, ingestion);
   for (const kind of ['indexed', 'unchanged', 'duplicate'] as const) {

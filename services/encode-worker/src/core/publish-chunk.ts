@@ -3,6 +3,7 @@ import type { SightlineEvent } from '@sightline/shared/contracts/events';
 import type { JobData } from '@sightline/shared/contracts/jobs';
 import { eventOfFailure, eventOfPoint, type EventContext, type FailedAsset } from '@sightline/shared/ingestion/asset-events';
 import type { AssetPoint } from '@sightline/shared/ports/vector-index';
+import { failureReasonFor } from '@sightline/shared/runtime/errors';
 import type { ChunkWork } from './chunk-work.ts';
 import type { ChunkDeps } from './encode-deps.ts';
 
@@ -66,14 +67,16 @@ function failedAssets(tenant: string, work: ChunkWork): FailedAsset[] {
   const failed: FailedAsset[] = [];
   for (const { assetId, object, records, reconcile, failure } of work.pictures.values()) {
     if (!failure || reconcile) continue;
-    const { code, message: reason } = failure.error;
+    const { code } = failure.error;
+    const reason = failureReasonFor(failure.error);
     const itemIds = records.map(({ itemId }) => itemId);
     const { bucket, key } = object;
     failed.push({ assetId, kind: 'picture', object: { bucket, key, eTag: failure.eTag ?? null }, itemIds, code, reason });
   }
   for (const { record, drop, failure } of work.items.values()) {
     if (!failure || drop) continue;
-    const { code, message: reason } = failure.error;
+    const { code } = failure.error;
+    const reason = failureReasonFor(failure.error);
     const { itemId } = record;
     failed.push({ assetId: passageAssetId(tenant, itemId, 0), kind: 'passage', object: null, itemIds: [itemId], code, reason });
   }

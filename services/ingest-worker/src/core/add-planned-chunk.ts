@@ -14,6 +14,8 @@ export interface Planning {
   /** Nobody else plans this ingestion while it is held. */
   lease: HeldLease;
   nextChunkNo: number;
+  /** The ledger's, behind the last chunk that was added. */
+  cursor: string | null;
   /** Chunks that may be added before the backlog is looked at again, and the fair place of the next. */
   allowance: { chunks: number; place: number };
 }
@@ -25,14 +27,15 @@ export class PlanningStops extends Error {}
 const CHUNKS_A_LOOK = 16;
 const BACKLOG_PAUSE_MS = 250;
 
-export function planning(of: Omit<Planning, 'nextChunkNo' | 'allowance'>): Planning {
-  return { ...of, nextChunkNo: of.ingestion.nextChunkNo, allowance: { chunks: 0, place: 0 } };
+export function planning(of: Omit<Planning, 'nextChunkNo' | 'cursor' | 'allowance'>): Planning {
+  const { nextChunkNo, cursor } = of.ingestion;
+  return { ...of, nextChunkNo, cursor, allowance: { chunks: 0, place: 0 } };
 }
 
 /**
  * Adds a chunk to the ledger, then to the queue. Of a dry run it is counted, and is not there. Throws PlanningStops when the
  * ingestion is held or over, when this chunk makes a storm of failures, and when enough is owed; with `waits` it waits for
- * that instead, for what would have to begin from its beginning.
+ * that instead, for what would have to begin from its beginning. Error: `lease_lost` when another planner went on meanwhile.
  */
 export async function addPlannedChunk(
   state: Planning,
@@ -40,14 +43,13 @@ export async function addPlannedChunk(
   { waits = false }: { waits?: boolean } = {},
 ): Promise<void> {
   if (!chunk) return;
-  const { deps, ingestion, traceId, signal, lease } = state;
+  const { deps, ingestion, traceId, signal } = state;
   const { tenant, ingestionId } = ingestion;
   await assertGoesOn(state);
   if (await isStorm(state, chunk)) throw new PlanningStops('a storm of failures');
   if (ingestion.dryRun) {
-    lease.assertHeld();
-    const counted = { ...chunk, entries: [], chunkNo: state.nextChunkNo++, at: deps.now() };
-    return deps.ledger.addChunk(ingestionId, counted);
+    await addToLedger(state, { ...chunk, entries: [] });
+    return;
   }
   while (chunk.entries.length > 0 && state.allowance.chunks === 0) {
     const room = await deps.backlog.room(tenant);
@@ -57,13 +59,21 @@ export async function addPlannedChunk(
     await deps.sleep(BACKLOG_PAUSE_MS, signal);
     await assertGoesOn(state);
   }
-  lease.assertHeld();
-  const chunkNo = state.nextChunkNo++;
-  await deps.ledger.addChunk(ingestionId, { ...chunk, chunkNo, at: deps.now() });
+  const chunkNo = await addToLedger(state, chunk);
   if (chunk.entries.length === 0) return;
   await deps.enqueueChunk({ tenant, ingestionId, chunkNo }, { traceId, place: state.allowance.place });
   state.allowance.place += 1;
   state.allowance.chunks -= 1;
+}
+
+async function addToLedger(state: Planning, chunk: PlannedChunk): Promise<number> {
+  const { deps, ingestion, lease } = state;
+  lease.assertHeld();
+  const chunkNo = state.nextChunkNo++;
+  // A process that stands still right here for longer than its lease finds another cursor there.
+  await deps.ledger.addChunk(ingestion.ingestionId, { ...chunk, chunkNo, after: state.cursor, at: deps.now() });
+  state.cursor = chunk.cursor;
+  return chunkNo;
 }
 
 async function assertGoesOn({ deps, ingestion, signal }: Planning): Promise<void> {

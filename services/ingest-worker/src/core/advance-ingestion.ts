@@ -1,12 +1,13 @@
 import type { JobData } from '@sightline/shared/contracts/jobs';
 import { planLockKey } from '@sightline/shared/contracts/ids';
 import { overlaps, sourcePlace } from '@sightline/shared/contracts/source-place';
+import { acceptsFailuresSetting } from '@sightline/shared/ingestion/failure-storms';
 import { eventOfEnd, tellPause } from '@sightline/shared/ingestion/ingestion-events';
 import { withFreeKey, type HeldLease } from '@sightline/shared/ingestion/key-lease';
 import type { Ingestion, IngestionStatus } from '@sightline/shared/ports/ledger';
-import { toSightlineError } from '@sightline/shared/runtime/errors';
+import { reasonFor, toSightlineError } from '@sightline/shared/runtime/errors';
 import { planning, PlanningStops } from './add-planned-chunk.ts';
-import { finishIngestion } from './finish-ingestion.ts';
+import { endCancelled, finishIngestion } from './finish-ingestion.ts';
 import type { PlanDeps } from './plan-deps.ts';
 import { planIngestion } from './plan-ingestion.ts';
 import { hasReport, writeReport } from './report.ts';
@@ -41,9 +42,10 @@ export async function advanceIngestion(
       if (thrown instanceof PlanningStops) return;
       if (signal.aborted) throw thrown;
       const error = toSightlineError(thrown);
-      if (error.retryable && !lastAttempt) throw error;
+      // Another plans it: that it is held up is not for this one to say. The next turn goes on from the ledger's cursor.
+      if (error.code === 'lease_lost' || (error.retryable && !lastAttempt)) throw error;
       deps.logger.error({ err: error, ingestionId, traceId }, 'ingestion held up');
-      const reason = `${error.code}: ${error.message}`;
+      const reason = reasonFor(error);
       if (error.retryable) await pause(deps, ingestion, reason, traceId);
       else await fail(deps, ingestion, reason, traceId, signal);
     }
@@ -81,13 +83,6 @@ async function redrive(deps: PlanDeps, { ingestionId, traceId }: JobData<'plan'>
   }
 }
 
-/** The report is what says that this was done. */
-async function endCancelled(deps: PlanDeps, ingestion: Ingestion, traceId: string, signal: AbortSignal): Promise<void> {
-  const at = ingestion.finishedAt ?? deps.now();
-  await deps.events.publish([eventOfEnd(ingestion, 'cancelled', ingestion.reason, { service: 'ingest-worker', traceId, at })]);
-  await writeReport(deps, ingestion, signal);
-}
-
 async function pause(deps: PlanDeps, ingestion: Ingestion, reason: string, traceId: string): Promise<void> {
   const at = deps.now();
   await deps.ledger.setStatus(ingestion.ingestionId, ACTIVE, 'paused', { reason, at });
@@ -100,6 +95,7 @@ async function fail(deps: PlanDeps, ingestion: Ingestion, reason: string, traceI
   const present = (await deps.ledger.getIngestion(tenant, ingestionId)) ?? ingestion;
   if (!ACTIVE.includes(present.status)) return;
   await deps.events.publish([eventOfEnd(present, 'failed', reason, { service: 'ingest-worker', traceId, at: deps.now() })]);
+  await deps.ledger.putSetting(acceptsFailuresSetting(ingestionId), null);
   if (!(await deps.ledger.setStatus(ingestionId, ACTIVE, 'failed', { reason, at: deps.now() }))) return;
   const failed = await deps.ledger.getIngestion(tenant, ingestionId);
   // Why it failed stands in the ledger; a store that takes no report must not hide it.

@@ -3,7 +3,7 @@ import type { ChunkEntry, ChunkOutcome, Ledger } from '@sightline/shared/ports/l
 /** A chunk is a row of the ledger and a worker's working set: long texts close it sooner. */
 const CHUNK_BYTES = 256 * 1024;
 
-export type PlannedChunk = Omit<Parameters<Ledger['addChunk']>[1], 'chunkNo' | 'at'>;
+export type PlannedChunk = Omit<Parameters<Ledger['addChunk']>[1], 'chunkNo' | 'after' | 'at'>;
 
 /** Gathers what planning finds until it makes a chunk. */
 export class ChunkBuilder {

@@ -1,9 +1,11 @@
 import { totalsIn } from '@sightline/shared/contracts/dry-run';
+import { acceptsFailuresSetting } from '@sightline/shared/ingestion/failure-storms';
 import { eventOfEnd } from '@sightline/shared/ingestion/ingestion-events';
 import { z } from 'zod';
 import type { Ingestion } from '@sightline/shared/ports/ledger';
 import { addPlannedChunk, type Planning } from './add-planned-chunk.ts';
 import { estimateSeconds } from './dry-run-tally.ts';
+import type { PlanDeps } from './plan-deps.ts';
 import { reconcile } from './reconcile.ts';
 import { writeReport } from './report.ts';
 
@@ -14,7 +16,11 @@ import { writeReport } from './report.ts';
 const MAX_PASSES = 3;
 
 /** The ledger's cursor once planning is over: in which pass reconciling is, or that it is done. */
-const cursorSchema = z.strictObject({ reconciling: z.int().nullable() });
+const cursorSchema = z.strictObject({
+  reconciling: z.int().nullable(),
+  /** Which turn's pass it is, by its lease's version: what it found differs from what another's same pass found. */
+  by: z.int().optional(),
+});
 const RECONCILED: z.infer<typeof cursorSchema> = { reconciling: null };
 
 function passOf(cursor: string | null): number | null {
@@ -36,7 +42,7 @@ export async function finishIngestion(state: Planning): Promise<boolean> {
     return complete(state);
   }
   for (let pass = passOf(ingestion.cursor); pass !== null;) {
-    const hasDropped = await reconcile(state, JSON.stringify({ reconciling: pass }));
+    const hasDropped = await reconcile(state, JSON.stringify({ reconciling: pass, by: state.lease.version }));
     const next = hasDropped && pass < MAX_PASSES ? { reconciling: pass + 1 } : RECONCILED;
     // Only now: a pass that died halfway begins again.
     await addPlannedChunk(state, { entries: [], failures: [], listed: 0, cursor: JSON.stringify(next) });
@@ -55,10 +61,24 @@ async function complete({ deps, ingestion, traceId, signal, lease }: Planning): 
   const at = deps.now();
   // Before it is said that all is over: whoever hears it finds the report.
   await writeReport(deps, { ...now, status: 'completed', reason: null, finishedAt: at } satisfies Ingestion, signal);
+  // The report takes its time: looked at again. Whoever cancels while the event itself is sent has both told, `cancelled` last, as
+  // the ledger has it: the event must be out before the status, or a death between the two would lose it.
+  const then = await deps.ledger.getIngestion(tenant, ingestionId);
+  if (then?.status === 'cancelled') await endCancelled(deps, then, traceId, signal);
+  if (!then || then.hold || then.status === 'cancelled') return false;
   lease.assertHeld();
   await deps.events.publish([eventOfEnd(now, 'completed', null, { service: 'ingest-worker', traceId, at })]);
+  await deps.ledger.putSetting(acceptsFailuresSetting(ingestionId), null);
   await deps.ledger.setStatus(ingestionId, ['planning', 'running', 'paused'], 'completed', { at });
   return true;
+}
+
+/** The report is what says that this was done. */
+export async function endCancelled(deps: PlanDeps, ingestion: Ingestion, traceId: string, signal: AbortSignal): Promise<void> {
+  const at = ingestion.finishedAt ?? deps.now();
+  await deps.events.publish([eventOfEnd(ingestion, 'cancelled', ingestion.reason, { service: 'ingest-worker', traceId, at })]);
+  await deps.ledger.putSetting(acceptsFailuresSetting(ingestion.ingestionId), null);
+  await writeReport(deps, ingestion, signal);
 }
 
 /** How long it would take: with the totals, where they stand. */

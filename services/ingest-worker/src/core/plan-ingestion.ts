@@ -1,7 +1,7 @@
 import { sourcePlace, type SourcePlace } from '@sightline/shared/contracts/source-place';
 import { mapAhead } from '@sightline/shared/ingestion/map-ahead';
 import type { ChunkEntry, ChunkOutcome, Ingestion } from '@sightline/shared/ports/ledger';
-import { SightlineError } from '@sightline/shared/runtime/errors';
+import { failureReasonFor, SightlineError } from '@sightline/shared/runtime/errors';
 import { addPlannedChunk, PlanningStops, type Planning } from './add-planned-chunk.ts';
 import { ChunkBuilder } from './chunk-builder.ts';
 import { DryRunTally } from './dry-run-tally.ts';
@@ -165,7 +165,7 @@ async function look(
         return { entry: { object: { ...picture, eTag: info.eTag, sizeBytes: info.sizeBytes }, record } };
       } catch (error) {
         if (!(error instanceof SightlineError) || error.retryable) throw error;
-        return { failure: { key: picture.key, code: error.code, reason: error.message } };
+        return { failure: { key: picture.key, code: error.code, reason: failureReasonFor(error) } };
       }
     }),
   );

@@ -2,9 +2,11 @@ import { totalsIn } from '@sightline/shared/contracts/dry-run';
 import { reportKey, SYSTEM_BUCKET } from '@sightline/shared/contracts/ids';
 import type { Ingestion } from '@sightline/shared/ports/ledger';
 import { SightlineError } from '@sightline/shared/runtime/errors';
+import { z } from 'zod';
 import type { PlanDeps } from './plan-deps.ts';
 
 const PAGE = 1_000;
+const summary = z.object({ status: z.string() });
 
 /**
  * Writes what came of an ingestion into the object store, in JSON Lines: a summary, then a line for each failure. Written again
@@ -19,14 +21,23 @@ export async function writeReport(
   await deps.store.putStream(refOf(ingestion), lines(deps, ingestion), options);
 }
 
-/** Whether its end was reported. A report from before is that of the end before its failures were tried again. */
+/**
+ * Whether its end was reported. A report from before is that of the end before its failures were tried again, one of another
+ * status was written while it was cancelled.
+ */
 export async function hasReport({ store }: Pick<PlanDeps, 'store'>, ingestion: Ingestion): Promise<boolean> {
   try {
-    const report = await store.head(refOf(ingestion));
-    return report !== null && report.modifiedAt.getTime() >= (ingestion.finishedAt ?? 0);
+    const { info, body } = await store.stream(refOf(ingestion), {});
+    let head = '';
+    for await (const bytes of body) {
+      head += Buffer.from(bytes).toString('latin1');
+      if (head.includes('\n')) break;
+    }
+    const isOfThisEnd = info.modifiedAt.getTime() >= (ingestion.finishedAt ?? 0);
+    return isOfThisEnd && summary.parse(JSON.parse(head.split('\n')[0] ?? '')).status === ingestion.status;
   } catch (error) {
-    // Nothing was ever stored: the system bucket is not there yet.
-    if (error instanceof SightlineError && error.code === 'source_not_found') return false;
+    // Nothing was ever stored: then not even the system bucket is there.
+    if (error instanceof SightlineError && ['object_not_found', 'source_not_found'].includes(error.code)) return false;
     throw error;
   }
 }

@@ -1,5 +1,5 @@
 import type { ChunkOutcome } from '@sightline/shared/ports/ledger';
-import { SightlineError } from '@sightline/shared/runtime/errors';
+import { failureReasonFor, SightlineError } from '@sightline/shared/runtime/errors';
 import { addPlannedChunk } from './add-planned-chunk.ts';
 import { ChunkBuilder } from './chunk-builder.ts';
 import type { ItemLines } from './item-lines.ts';
@@ -47,7 +47,7 @@ async function lookAgain({ store }: PlanDeps, bucket: string, key: string): Prom
     return { entry: { object: { bucket, key, eTag: info.eTag, sizeBytes: info.sizeBytes } }, retried: [key] };
   } catch (error) {
     if (!(error instanceof SightlineError) || error.retryable) throw error;
-    return failing(error.code, error.message);
+    return failing(error.code, failureReasonFor(error));
   }
 }
 

@@ -5,7 +5,7 @@ import type { ApiKey, Ledger, Scope } from '@sightline/shared/ports/ledger';
 import { SightlineError } from '@sightline/shared/runtime/errors';
 
 export interface ApiKeyDeps {
-  ledger: Pick<Ledger, 'addApiKey' | 'listApiKeys' | 'updateApiKey'>;
+  ledger: Pick<Ledger, 'addApiKey' | 'listApiKeys' | 'updateApiKey' | 'getSetting' | 'putSetting'>;
   /** Unix milliseconds. */
   now: () => number;
   /** A cryptographic source. */
@@ -44,8 +44,8 @@ export async function revokeApiKey(deps: ApiKeyDeps, tenant: string | null, keyI
 }
 
 /**
- * A new key in place of one: same tenant, name and scopes, valid for as long as the old one was made for. The old one ends after
- * `overlapMs`, or earlier when it would have. Errors: `api_key_not_found`, `request_invalid` for a key that has ended.
+ * A new key in place of one: same tenant, name and scopes, valid for as long as the old one was made for, also when the old one is
+ * in the overlap of an earlier rotation. The old one ends after `overlapMs`, or earlier when it would have. Errors: `api_key_not_found`, `request_invalid` for a key that has ended.
  */
 export async function rotateApiKey(
   deps: ApiKeyDeps,
@@ -55,10 +55,24 @@ export async function rotateApiKey(
   const old = await known(deps, tenant, keyId);
   const now = deps.now();
   if (!isInForce(old, now)) throw new SightlineError('request_invalid', 'The key has ended: create a new one.');
-  const expiresAt = old.expiresAt === null ? null : now + (old.expiresAt - old.createdAt);
+  const madeUntil = await readMadeUntil(deps, old);
+  const expiresAt = madeUntil === null ? null : now + (madeUntil - old.createdAt);
   const issued = await createApiKey(deps, { tenant: old.tenant, name: old.name, scopes: old.scopes, expiresAt });
+  // Before its end is moved, which hides this.
+  await deps.ledger.putSetting(madeUntilSetting(keyId), String(madeUntil));
   const endsAt = Math.min(old.expiresAt ?? Infinity, now + overlapMs);
   return { ...issued, replaced: changed(await deps.ledger.updateApiKey(keyId, { expiresAt: endsAt })) };
+}
+
+/** The ledger's setting that keeps until when a key that was rotated had been made: Unix milliseconds, or `null`. */
+export function madeUntilSetting(keyId: string): string {
+  return `api-key-made-until:${keyId}`;
+}
+
+async function readMadeUntil({ ledger }: ApiKeyDeps, { keyId, expiresAt }: ApiKey): Promise<number | null> {
+  const kept = await ledger.getSetting(madeUntilSetting(keyId));
+  if (kept === null) return expiresAt;
+  return kept === 'null' ? null : Number(kept);
 }
 
 /** Neither revoked nor past its time. */

@@ -1,11 +1,14 @@
 import type { TenantDeletion } from '@sightline/shared/contracts/http';
 import { SYSTEM_BUCKET, tenantLockKey, tenantPrefixes } from '@sightline/shared/contracts/ids';
+import { acceptsFailuresSetting } from '@sightline/shared/ingestion/failure-storms';
 import { withLeasedKeys } from '@sightline/shared/ingestion/key-lease';
 import { raiseTenantFence } from '@sightline/shared/ingestion/tenant-fence';
 import type { Ledger } from '@sightline/shared/ports/ledger';
 import type { ObjectStore } from '@sightline/shared/ports/object-store';
 import type { VectorIndex } from '@sightline/shared/ports/vector-index';
+import { calibrationSetting } from '@sightline/shared/retrieval/relevance';
 import { SightlineError } from '@sightline/shared/runtime/errors';
+import { madeUntilSetting } from './api-keys.ts';
 import { noteDeletedTenant } from './deleted-tenants.ts';
 
 export interface DeleteTenantDeps {
@@ -25,7 +28,8 @@ const INGESTIONS_A_TIME = 1_000;
 /**
  * Deletes everything of a tenant and says how many of each. Nothing that ran comes back: a fence is raised first, past which no
  * worker writes what it holds from before; then the ingestions are cancelled, and a second pass, after the keys that processes
- * remember have run out, takes what was begun meanwhile. Sources are not touched. Deleting twice deletes nothing the second time.
+ * remember have run out, takes what was begun meanwhile; the sweep does that when this process dies between the two. Sources are
+ * not touched. Deleting twice deletes nothing the second time.
  */
 export async function deleteTenant(deps: DeleteTenantDeps, tenant: string): Promise<TenantDeletion> {
   const total: TenantDeletion = {
@@ -37,13 +41,13 @@ export async function deleteTenant(deps: DeleteTenantDeps, tenant: string): Prom
     api_keys: 0,
     stored_objects: { queries: 0, thumbnails: 0, reports: 0 },
   };
-  await pass(deps, total);
+  await pass(deps, total, 'first');
   await deps.sleep(deps.drainMs);
-  await pass(deps, total);
+  await pass(deps, total, 'last');
   return total;
 }
 
-async function pass(deps: DeleteTenantDeps, total: TenantDeletion): Promise<void> {
+async function pass(deps: DeleteTenantDeps, total: TenantDeletion, which: 'first' | 'last'): Promise<void> {
   const { ledger, index } = deps;
   const { tenant } = total;
   await withLeasedKeys(
@@ -52,8 +56,9 @@ async function pass(deps: DeleteTenantDeps, total: TenantDeletion): Promise<void
     { ttlMs: LEASE_TTL_MS },
     async (_, { version }) => {
       await raiseTenantFence(ledger, tenant, version);
-      await noteDeletedTenant({ ...deps, ledger }, { tenant, version });
+      await noteDeletedTenant(deps, { tenant, version, ...(which === 'last' && { begunUntil: deps.now() }) });
       total.cancelled_ingestions += await cancelIngestions(deps, tenant);
+      await dropSettings(deps, tenant);
       const dropped = await ledger.deleteTenant(tenant);
       total.ingestions += dropped.ingestions;
       total.failures += dropped.failures;
@@ -63,6 +68,8 @@ async function pass(deps: DeleteTenantDeps, total: TenantDeletion): Promise<void
         const kind = prefix.split('/')[0] as keyof TenantDeletion['stored_objects'];
         total.stored_objects[kind] += await deletePrefix(deps.store, prefix);
       }
+      // From here on the sweep looks for what a remembered key lets in, until the last pass has.
+      await noteDeletedTenant(deps, { tenant, version, ...(which === 'first' && { begunUntil: deps.now() + deps.drainMs }) });
     },
   );
 }
@@ -74,10 +81,19 @@ async function cancelIngestions({ ledger, now }: DeleteTenantDeps, tenant: strin
   for (;;) {
     const ingestions = await ledger.listIngestions(tenant, { statuses: [...going], limit: INGESTIONS_A_TIME });
     for (const { ingestionId } of ingestions) {
+      await ledger.putSetting(acceptsFailuresSetting(ingestionId), null);
       if (await ledger.setStatus(ingestionId, [...going], 'cancelled', { reason: 'tenant_deleted', at: now() })) cancelled++;
     }
     if (ingestions.length < INGESTIONS_A_TIME) return cancelled;
   }
+}
+
+/** What was fitted for another pack than the present index's stays: nothing reads it without that pack's index. */
+async function dropSettings({ ledger, index }: DeleteTenantDeps, tenant: string): Promise<void> {
+  const { image, text } = index.spec;
+  const fingerprints = { image: image.fingerprint, text: text.fingerprint };
+  await ledger.putSetting(calibrationSetting(fingerprints, tenant), null);
+  for (const { keyId } of await ledger.listApiKeys(tenant)) await ledger.putSetting(madeUntilSetting(keyId), null);
 }
 
 async function deletePrefix(store: ObjectStore, prefix: string): Promise<number> {
