@@ -1,6 +1,7 @@
 import type { Ledger } from '../ports/ledger.ts';
 import type { VectorIndex } from '../ports/vector-index.ts';
 import { SightlineError } from '../runtime/errors.ts';
+import { withWrites } from './index-writes.ts';
 
 type Settings = Pick<Ledger, 'getSetting' | 'putSetting'>;
 
@@ -37,8 +38,7 @@ export function fencedIndex(index: VectorIndex, ledger: Settings): VectorIndex {
         throw new SightlineError('lease_lost', 'Its tenant was deleted meanwhile.');
     }
   };
-  return {
-    spec: index.spec,
+  return withWrites(index, {
     writePictures: async (writes) => {
       await assertAlive(writes.map(({ tenant, imageVersion }) => ({ tenant, version: imageVersion })));
       await index.writePictures(writes);
@@ -51,15 +51,5 @@ export function fencedIndex(index: VectorIndex, ledger: Settings): VectorIndex {
       await assertAlive(deletions);
       await index.delete(deletions);
     },
-    get: (...args) => index.get(...args),
-    findImageVectors: (...args) => index.findImageVectors(...args),
-    findByItem: (...args) => index.findByItem(...args),
-    search: (...args) => index.search(...args),
-    sample: (...args) => index.sample(...args),
-    scan: (...args) => index.scan(...args),
-    count: (...args) => index.count(...args),
-    purge: (...args) => index.purge(...args),
-    deleteTenant: (...args) => index.deleteTenant(...args),
-    close: () => index.close(),
-  };
+  });
 }

@@ -8,6 +8,7 @@ import type { Logger } from 'pino';
 import type { Lane } from '@sightline/shared/contracts/jobs';
 import type { Encoder } from './encoder.ts';
 import type { PictureFeed, Stage } from './picture-feed.ts';
+import { withWrites } from '@sightline/shared/ingestion/index-writes';
 
 /** What becomes of a picture or record. */
 export type Settled = 'indexed' | 'unchanged' | 'duplicate';
@@ -55,8 +56,7 @@ function notingIndex(index: VectorIndex, written: Set<string>): VectorIndex {
   const note = (writes: { assetId: string }[]): void => {
     for (const { assetId } of writes) written.add(assetId);
   };
-  return {
-    spec: index.spec,
+  return withWrites(index, {
     writePictures: (writes) => {
       note(writes);
       return index.writePictures(writes);
@@ -69,15 +69,5 @@ function notingIndex(index: VectorIndex, written: Set<string>): VectorIndex {
       note(deletions);
       return index.delete(deletions);
     },
-    get: (...args) => index.get(...args),
-    findImageVectors: (...args) => index.findImageVectors(...args),
-    findByItem: (...args) => index.findByItem(...args),
-    search: (...args) => index.search(...args),
-    sample: (...args) => index.sample(...args),
-    scan: (...args) => index.scan(...args),
-    count: (...args) => index.count(...args),
-    purge: (...args) => index.purge(...args),
-    deleteTenant: (...args) => index.deleteTenant(...args),
-    close: () => index.close(),
-  };
+  });
 }

@@ -1,0 +1,22 @@
+import type { VectorIndex } from '../ports/vector-index.ts';
+
+/** What writes an index. */
+export type IndexWrites = Pick<VectorIndex, 'writePictures' | 'writeRecords' | 'delete'>;
+
+/** The index with other ways to write it; everything else is its own. */
+export function withWrites(index: VectorIndex, writes: IndexWrites): VectorIndex {
+  return {
+    spec: index.spec,
+    ...writes,
+    get: (...args) => index.get(...args),
+    findImageVectors: (...args) => index.findImageVectors(...args),
+    findByItem: (...args) => index.findByItem(...args),
+    search: (...args) => index.search(...args),
+    sample: (...args) => index.sample(...args),
+    scan: (...args) => index.scan(...args),
+    count: (...args) => index.count(...args),
+    purge: (...args) => index.purge(...args),
+    deleteTenant: (...args) => index.deleteTenant(...args),
+    close: () => index.close(),
+  };
+}
