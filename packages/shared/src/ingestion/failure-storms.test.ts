@@ -49,3 +49,12 @@ test('0 objects watch for none', () => {
   const storms = new FailureStorms({ objects: 0, share: 0.9 });
   for (let i = 0; i < 30; i++) expect(storms.note('a', failing('object_forbidden', 64))).toBeNull();
 });
+
+test('what was begun before a hold is told from what is begun after it', () => {
+  const storms = new FailureStorms(STORM_DEFAULTS);
+  expect(storms.wasHeldSince('a', 0)).toBe(false);
+  storms.noteHold('a', 1_000);
+  expect(storms.wasHeldSince('a', 999)).toBe(true);
+  expect(storms.wasHeldSince('a', 1_001)).toBe(false);
+  expect(storms.wasHeldSince('b', 999)).toBe(false);
+});

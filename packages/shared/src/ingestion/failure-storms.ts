@@ -35,6 +35,8 @@ interface Stretch {
 export class FailureStorms {
   readonly #limits: StormLimits;
   readonly #seen = new Map<string, Stretch[]>();
+  /** When an ingestion was last seen held, in Unix milliseconds. */
+  readonly #heldAt = new Map<string, number>();
 
   constructor(limits: StormLimits) {
     this.#limits = limits;
@@ -64,12 +66,26 @@ export class FailureStorms {
     );
   }
 
-  #keep(ingestionId: string, stretches: Stretch[], objects: number): void {
-    this.#seen.delete(ingestionId);
-    this.#seen.set(ingestionId, lastOf(stretches, objects));
-    const oldest = this.#seen.keys().next().value;
-    if (this.#seen.size > MOST_WATCHED && oldest !== undefined) this.#seen.delete(oldest);
+  /** The ingestion is held at this time, by whomever. */
+  noteHold(ingestionId: string, at: number): void {
+    keepNewest(this.#heldAt, ingestionId, at);
   }
+
+  /** Whether it was held since `startedAt`: what failed since then may have failed of what a resume has mended. */
+  wasHeldSince(ingestionId: string, startedAt: number): boolean {
+    return (this.#heldAt.get(ingestionId) ?? -Infinity) >= startedAt;
+  }
+
+  #keep(ingestionId: string, stretches: Stretch[], objects: number): void {
+    keepNewest(this.#seen, ingestionId, lastOf(stretches, objects));
+  }
+}
+
+function keepNewest<T>(map: Map<string, T>, key: string, value: T): void {
+  map.delete(key);
+  map.set(key, value);
+  const oldest = map.keys().next().value;
+  if (map.size > MOST_WATCHED && oldest !== undefined) map.delete(oldest);
 }
 
 /** Setting of the ledger that says: the user has seen the storm and wants its failures counted. */

@@ -48,21 +48,28 @@ export async function noteProgress({ ledger, now }: EncodeDeps, ingestion: Inges
 
 /**
  * Holds the ingestion when nearly all of its latest objects failed alike, and the user has not said that this is as it should be.
- * True also for what fails while another has just held it.
+ * True also for what fails while another has just held it, and for what was begun before and fails after the resume: what it failed of may be
+ * mended.
  */
 export async function stormHolds(
   { ledger, events, storms, logger, now }: EncodeDeps,
   { tenant, ingestionId, traceId }: JobData<'encode'>,
   { indexed, unchanged, duplicate, failures }: ChunkOutcome,
+  startedAt: number,
 ): Promise<boolean> {
   const settled = indexed + unchanged + duplicate + failures.length;
-  if (failures.length > 0 && (await ledger.getIngestion(tenant, ingestionId))?.hold === 'failures') return true;
+  if (failures.length > 0 && (await ledger.getIngestion(tenant, ingestionId))?.hold === 'failures') {
+    storms.noteHold(ingestionId, now());
+    return true;
+  }
+  if (failures.length > 0 && storms.wasHeldSince(ingestionId, startedAt)) return true;
   const reason = storms.note(ingestionId, { settled, failed: failures.map(({ code }) => code) });
   if (reason === null || (await ledger.getSetting(acceptsFailuresSetting(ingestionId))) !== null) return false;
   if (!(await ledger.setHold(ingestionId, 'failures', { reason, at: now() }))) {
     // The user held it meanwhile. One that is over cannot be held, and what it still owes would be given back for ever.
     return ((await ledger.getIngestion(tenant, ingestionId))?.hold ?? null) !== null;
   }
+  storms.noteHold(ingestionId, now());
   logger.warn({ ingestionId, traceId, reason }, 'a storm of failures: the ingestion is held');
   await tellPause({ ledger, events, logger }, { tenant, ingestionId }, { service: 'encode-worker', traceId, at: now() });
   return true;

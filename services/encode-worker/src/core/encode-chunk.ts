@@ -34,6 +34,7 @@ export async function encodeChunk(
   job: JobData<'encode'>,
   { lastAttempt, signal }: { lastAttempt: boolean; signal: AbortSignal },
 ): Promise<void> {
+  const startedAt = deps.now();
   const { tenant, ingestionId, chunkNo } = job;
   const { image, text } = deps.encoder.spec;
   const isServed = job.fingerprints.image === image.fingerprint && job.fingerprints.text === text.fingerprint;
@@ -70,7 +71,7 @@ export async function encodeChunk(
   for (const error of work.untold())
     deps.logger.warn({ err: error, ingestionId, chunkNo, traceId: job.traceId }, 'objects of a chunk failed');
   const outcome = work.outcome(tenant);
-  if (await stormHolds(deps, job, outcome)) return deps.ledger.giveBackChunk(ingestionId, chunkNo);
+  if (await stormHolds(deps, job, outcome, startedAt)) return deps.ledger.giveBackChunk(ingestionId, chunkNo);
   try {
     await publishChunk(chunkDeps, job, work, chunk.addedAt);
   } catch (thrown) {
