@@ -5,8 +5,6 @@
  * process, its peak memory when the first pictures and when all are indexed, and Redis' peak. `--cpu-prof <directory>` has each service
  * write a profile there. README.md beside it says how to read that.
  */
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
 import { availableParallelism, tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
@@ -14,12 +12,12 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { Redis } from 'ioredis';
-import { z } from 'zod';
 import { findPack } from '@sightline/encode-worker/adapters/pack-reader';
 import { memoryBytes, processTree } from '../scripts/process-tree.ts';
 import { doneOf, ProductionStack } from '../test/harness/production-stack.ts';
 import { cpuSeconds, cpuSecondsByName } from './cpu-seconds.ts';
 import { makePictures } from './make-pictures.ts';
+import { runBareLoop, type Cost } from './run-bare-loop.ts';
 
 const { values: options } = parseArgs({
   options: {
@@ -41,24 +39,10 @@ const pack = await findPack(options.pack, [join(root, 'models')]);
 const megabytes = (bytes: number) => `${Math.round(bytes / 1e6)} MB`;
 const UPLOADS_AT_ONCE = 32;
 
-/** Pictures per second, and the time of all processors together. */
-interface Floor {
-  rate: number;
-  cpuMsPerPicture: number;
-}
+const bareLoop = () => runBareLoop({ pack, folder, threads: availableParallelism(), batch: options.batch, mode: 'both' });
 
-async function bareLoop(): Promise<Floor> {
-  const args = ['bench/bare-loop.ts', pack, folder, String(availableParallelism()), options.batch, 'both'];
-  const child = spawn(process.execPath, args, { cwd: root, stdio: ['ignore', 'pipe', 'inherit'] });
-  let output = '';
-  child.stdout.on('data', (chunk: Buffer) => (output += chunk));
-  await once(child, 'close');
-  const printed = z.object({ pictures: z.number(), seconds: z.number(), cpuSeconds: z.number() }).parse(JSON.parse(output));
-  return { rate: printed.pictures / printed.seconds, cpuMsPerPicture: (printed.cpuSeconds / printed.pictures) * 1000 };
-}
-
-const spelled = ({ rate, cpuMsPerPicture }: Floor) =>
-  `${rate.toFixed(1)}/s, ${cpuMsPerPicture.toFixed(2)} ms of processor time a picture`;
+const spelled = ({ picturesPerSecond, cpuMsPerPicture }: Cost) =>
+  `${picturesPerSecond.toFixed(1)}/s, ${cpuMsPerPicture.toFixed(2)} ms of processor time a picture`;
 
 /** Of the services, each with its children, and of the engines that this process started. */
 function cpuByProcess(stack: ProductionStack): Map<string, number> {
@@ -132,7 +116,7 @@ try {
   console.log(`audit: ${clean ? 'sources and index agree' : 'they differ'}`);
   const floorAfter = await bareLoop();
   console.log(`bare loop after: ${spelled(floorAfter)}`);
-  const floor = (floorBefore.rate + floorAfter.rate) / 2;
+  const floor = (floorBefore.picturesPerSecond + floorAfter.picturesPerSecond) / 2;
   console.log(`pipeline: ${rate.toFixed(1)}/s, ${(rate / floor).toFixed(2)} of the bare loop's ${floor.toFixed(1)}/s`);
   // What is killed writes no profile.
   if (options['cpu-prof']) await stack.stopAll();

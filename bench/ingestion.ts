@@ -4,19 +4,17 @@
  * machine's noise hits all of them. Prints every round, the median ratios and their spread, decoding alone, encoding alone, what the two
  * allow when they share the cores, and the stack's peak memory. README.md beside it says how to read that.
  */
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { z } from 'zod';
 import { findPack } from '@sightline/encode-worker/adapters/pack-reader';
 import { watchMemory } from '../scripts/process-tree.ts';
 import { ingest, startStack, waitForEnd } from '../test/harness/stack.ts';
 import { cpuSeconds } from './cpu-seconds.ts';
 import { makePictures } from './make-pictures.ts';
+import { runBareLoop, type Cost } from './run-bare-loop.ts';
 
 const { values: options } = parseArgs({
   options: {
@@ -34,25 +32,7 @@ const count = Number(options.pictures);
 const pack = await findPack(options.pack, [join(root, 'models')]);
 const folder = join(tmpdir(), `sightline-bench-${options.size}-${count}`);
 
-/** What a way of doing it takes: time on the clock, and time of all processors together. */
-interface Cost {
-  picturesPerSecond: number;
-  cpuMsPerPicture: number;
-}
-
-async function bareLoop(mode: 'both' | 'decode' | 'encode'): Promise<Cost> {
-  const child = spawn(process.execPath, [join(root, 'bench/bare-loop.ts'), pack, folder, String(threads), options.batch, mode], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
-  let output = '';
-  child.stdout.on('data', (chunk: Buffer) => (output += chunk));
-  await once(child, 'close');
-  const printed = z.object({ pictures: z.number(), seconds: z.number(), cpuSeconds: z.number() }).parse(JSON.parse(output));
-  return {
-    picturesPerSecond: printed.pictures / printed.seconds,
-    cpuMsPerPicture: (printed.cpuSeconds / printed.pictures) * 1000,
-  };
-}
+const bareLoop = (mode: 'both' | 'decode' | 'encode') => runBareLoop({ pack, folder, threads, batch: options.batch, mode });
 
 async function pipeline(): Promise<Cost & { peakBytes: number; byName: Record<string, number> }> {
   const dataDir = mkdtempSync(join(tmpdir(), 'sightline-bench-'));

@@ -53,7 +53,7 @@ export class FailureStorms {
     for (const code of failed) byCode.set(code, (byCode.get(code) ?? 0) + 1);
     const stretches = this.#seen.get(ingestionId) ?? [];
     stretches.push({ settled, byCode });
-    this.#keep(ingestionId, stretches, objects * PICTURES.factor);
+    keepNewest(this.#seen, ingestionId, lastOf(stretches, objects * PICTURES.factor));
     const code =
       stormIn(lastOf(stretches, objects), objects, share, (name) => ADVICE[name] !== undefined) ??
       stormIn(lastOf(stretches, objects * PICTURES.factor), objects * PICTURES.factor, PICTURES.share, isPictureCode);
@@ -75,12 +75,9 @@ export class FailureStorms {
   wasHeldSince(ingestionId: string, startedAt: number): boolean {
     return (this.#heldAt.get(ingestionId) ?? -Infinity) >= startedAt;
   }
-
-  #keep(ingestionId: string, stretches: Stretch[], objects: number): void {
-    keepNewest(this.#seen, ingestionId, lastOf(stretches, objects));
-  }
 }
 
+/** The key becomes the newest; of too many the oldest goes. */
 function keepNewest<T>(map: Map<string, T>, key: string, value: T): void {
   map.delete(key);
   map.set(key, value);
