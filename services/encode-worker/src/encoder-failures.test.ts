@@ -54,13 +54,16 @@ interface Scene {
   /** Of each picture, in the order of their keys. */
   marks: (Mark | null)[];
   encoder?: Partial<OnnxEncoderOptions>;
+  maxBatch?: number;
+  /** Searches go on until the encoder was called so often: what the script has in store has happened by then. */
+  untilCalls?: number;
 }
 
 /**
  * Pictures in a folder, a ledger and an index in files, chunks worked three at a time and tried again as the queue does it, and a
  * search after another meanwhile; the encoder is the real one on a process that fails by its script.
  */
-async function play({ script, marks, encoder: options = {} }: Scene) {
+async function play({ script, marks, encoder: options = {}, maxBatch = 16, untilCalls = 0 }: Scene) {
   const folder = await mkdtemp(path.join(tmpdir(), 'sightline-failures-'));
   closers.push(() => rm(folder, { recursive: true }));
   const [source, dataDir, scriptFile] = ['source', 'data', 'script.json'].map((name) => path.join(folder, name)) as [
@@ -71,6 +74,8 @@ async function play({ script, marks, encoder: options = {} }: Scene) {
   await mkdir(source);
   await mkdir(dataDir);
   await writeFile(scriptFile, JSON.stringify(script));
+  await writeFile(`${scriptFile}.calls`, '');
+  const sizeOf = (what: string) => readFileSync(`${scriptFile}.${what}`).length;
   const pictures = await Promise.all(
     marks.map(async (as, n) => {
       const pixels = pixelsOf(n, as);
@@ -97,7 +102,7 @@ async function play({ script, marks, encoder: options = {} }: Scene) {
   const store = new LocalObjectStore({ dataDir });
   await store.put({ bucket: SYSTEM_BUCKET, key: 'queries/q' }, await pngOf(pixelsOf(5_000, null)), { contentType: 'image/png' });
 
-  const batcher = new PictureBatcher(encoder, { lane: 'bulk', maxBatch: 16 });
+  const batcher = new PictureBatcher(encoder, { lane: 'bulk', maxBatch });
   const limits = { maxPictureBytes: MiB, bytesInFlight: 16 * MiB, decodeConcurrency: 3, decodedAhead: 48 };
   const feed = new PictureFeed({ store, index, encoder, batcher, observe: () => {} }, limits);
   const storms = new FailureStorms(STORM_DEFAULTS);
@@ -142,7 +147,7 @@ async function play({ script, marks, encoder: options = {} }: Scene) {
   let isWorking = true;
   const searches = { answers: [] as { words: number[]; picture: number[] }[], errors: [] as string[], longestMs: 0 };
   const searching = (async () => {
-    while (isWorking) {
+    while (isWorking || sizeOf('calls') < untilCalls) {
       const startedAt = performance.now();
       const job = {
         tenant: DEFAULT_TENANT,
@@ -190,7 +195,6 @@ async function play({ script, marks, encoder: options = {} }: Scene) {
   const points = await index.scan(DEFAULT_TENANT, { limit: 1_000, withVectors: true });
   const counts = (await ledger.getIngestion(DEFAULT_TENANT, ingestionId))!.counts;
   const { failures } = await ledger.failures(ingestionId, { limit: 1_000 });
-  const sizeOf = (what: string) => readFileSync(`${scriptFile}.${what}`).length;
   return { pictures, points, counts, failures, searches, calls: sizeOf('calls'), starts: sizeOf('starts'), encoder };
 }
 
@@ -271,9 +275,11 @@ const APART = 2 * PROOF_CALLS;
 test('a process that dies, hangs and does not come up again by chance costs no picture', async () => {
   const [first, second, third, fourth] = [1, 2, 3, 4].map((n) => n * APART) as [number, number, number, number];
   const script = { ...NO_FAILURES, deathsAt: [first], diesAfter: [second, fourth], hangsAt: [third], failedStarts: [3] };
-  const played = await play({ script, marks: unmarked(96), encoder: { maxBatchMs: 10 } });
+  // Small batches: pictures are still waiting when the failures come, however fast the machine.
+  const played = await play({ script, marks: unmarked(96), maxBatch: 2, untilCalls: fourth + 1 });
   await check(played);
-  expect(played.starts).toBeGreaterThanOrEqual(4);
+  // The first, one after each of the four failures, and one more for the start that failed.
+  expect(played.starts).toBeGreaterThanOrEqual(6);
 }, 120_000);
 
 test('a process whose memory creeps is replaced, again and again, and nothing is lost', async () => {
@@ -281,6 +287,7 @@ test('a process whose memory creeps is replaced, again and again, and nothing is
     script: { ...NO_FAILURES, leaksBytesPerCall: 20 * MiB },
     marks: unmarked(96),
     encoder: { recycleGrowthBytes: 200 * MiB, maxBatchMs: 10 },
+    untilCalls: 2 * APART,
   });
   await check(played);
   expect(played.starts).toBeGreaterThan(1);
