@@ -43,6 +43,15 @@ export interface PointRecord {
   attributes: Attributes;
 }
 
+/** A catalogue record with the keys of all its pictures. */
+export interface ItemRecord {
+  itemId: string;
+  title: string;
+  text: string;
+  attributes: Attributes;
+  pictures: { bucket: string; key: string }[];
+}
+
 /** Where pictures and records come from. A directory's and a prefix's items are its pictures; a manifest's are its lines. */
 export const source = z.discriminatedUnion('type', [
   z.strictObject({ type: z.literal('directory'), path: z.string().min(1).max(4096) }),

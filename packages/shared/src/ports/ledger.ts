@@ -1,4 +1,5 @@
-import type { Attributes, Source } from '../contracts/records.ts';
+import type { Change } from '../contracts/changes.ts';
+import type { ItemRecord, Source } from '../contracts/records.ts';
 import type { ErrorCode } from '../runtime/errors.ts';
 
 export type IngestionStatus = 'planning' | 'running' | 'paused' | 'completed' | 'failed' | 'cancelled';
@@ -43,8 +44,7 @@ export interface Ingestion {
  */
 export interface ChunkEntry {
   object?: { bucket: string; key: string; eTag: string; sizeBytes: number };
-  /** The record, with the keys of all its pictures. */
-  record?: { itemId: string; title: string; text: string; attributes: Attributes; pictures: { bucket: string; key: string }[] };
+  record?: ItemRecord;
   /**
    * Set by reconciling, which is not counted: `drop` takes the object, or the record from every point, off the index because no
    * source names it any more; `drop_if_gone` only when the store no longer has the object; `write` completes what is lacking.
@@ -67,6 +67,39 @@ export interface ChunkOutcome {
   unchanged: number;
   duplicate: number;
   failures: { key: string; code: ErrorCode; reason: string; eTag?: string }[];
+}
+
+/** A change that somebody told of and that the index does not show yet. Times in Unix milliseconds. */
+export interface OwedChange {
+  /** `changePlace` of it. */
+  place: string;
+  /** The newest that was noted. */
+  change: Change;
+  /** Grows with each time it is noted: who settles an older one leaves it owed. */
+  generation: number;
+  /** When it was first noted since it was last settled. */
+  noticedAt: number;
+  /** When the source says that it was written; null where that is not known. */
+  changedAt: number | null;
+  /** How often it was taken and not given back, this time included: more than one means that workers died over it. */
+  attempts: number;
+}
+
+/** What came of a change: with a failure it is owed no more, and stands among the failures until it is noted or settled again. */
+export interface SettledChange {
+  place: string;
+  generation: number;
+  failure?: { code: ErrorCode; reason: string; eTag: string | null };
+}
+
+export interface ChangeFailure {
+  /** Changes of a tenant in the order of this; opaque. */
+  cursor: string;
+  change: Change;
+  code: ErrorCode;
+  reason: string;
+  eTag: string | null;
+  failedAt: number;
 }
 
 /** Keys held by one writer for a while. `version` is larger than any handed out before, over all keys. */
@@ -194,6 +227,24 @@ export interface Ledger {
   ): Promise<{ failures: Failure[]; nextCursor: string | null }>;
   /** The latest permanent failure of an object's present bytes, if any: `eTag` must match. For the audit. */
   failedObjects(ingestionId: string): AsyncIterable<{ key: string; eTag: string | null; code: ErrorCode }>;
+  /**
+   * Writes changes down as owed. One place is owed once: noted again it keeps its turn, takes the newer change and generation, and
+   * is to be worked again after whoever works it now. A failure of it is forgotten.
+   */
+  noteChanges(tenant: string, noted: { change: Change; changedAt: number | null }[], at: number): Promise<void>;
+  /**
+   * Takes the changes that wait longest; nobody else is given them until `at + claimMs`, unless they are given back. One that more
+   * than `soloAfter` takings were lost over comes alone.
+   */
+  takeChanges(tenant: string, options: { limit: number; claimMs: number; soloAfter: number; at: number }): Promise<OwedChange[]>;
+  /** Drops those that were not noted again meanwhile; the others are free to be taken at once. */
+  settleChanges(tenant: string, settled: SettledChange[], at: number): Promise<void>;
+  /** A worker that lives gives up what it took: that time no longer counts, and it may be taken from `at` on. */
+  giveBackChanges(tenant: string, places: string[], at: number): Promise<void>;
+  /** Of each tenant that is owed any: how many, how many of them nobody has taken, and since when the oldest waits. */
+  owedChanges(at: number): Promise<{ tenant: string; owed: number; free: number; oldestNoticedAt: number }[]>;
+  /** Changes that failed for good, oldest first, after a cursor. */
+  changeFailures(tenant: string, options: { after?: string; limit: number }): Promise<ChangeFailure[]>;
   /** Per-key locks with one counter. A lease ends by release or after `ttlMs`. */
   leaseKeys(keys: string[], options: { ttlMs: number }): Promise<KeyLease>;
   /** Prolongs a lease to `ttlMs` from now; false when any of its keys is already lost: its holder must not write any more. */

@@ -1,4 +1,5 @@
 import { pictureAssetId } from '@sightline/shared/contracts/ids';
+import type { ItemRecord } from '@sightline/shared/contracts/records';
 import { overlaps, sourcePlace, type Region, type SourcePlace } from '@sightline/shared/contracts/source-place';
 import type { Ingestion, Ledger } from '@sightline/shared/ports/ledger';
 import type { ObjectStore } from '@sightline/shared/ports/object-store';
@@ -7,7 +8,7 @@ import type { ExpectedSet } from './expected-set.ts';
 import { findItemLines, type ItemLines } from './item-lines.ts';
 import { listPictures } from './list-pictures.ts';
 import { lookAtUnlisted } from './look-at-unlisted.ts';
-import { readManifest, type ItemRecord } from './read-manifest.ts';
+import { readManifest } from './read-manifest.ts';
 
 export interface ExpectDeps {
   store: ObjectStore;

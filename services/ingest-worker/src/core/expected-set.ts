@@ -1,5 +1,5 @@
 import type { ErrorCode } from '@sightline/shared/runtime/errors';
-import type { ItemRecord } from './read-manifest.ts';
+import type { ItemRecord } from '@sightline/shared/contracts/records';
 
 export interface ExpectedPicture {
   assetId: string;

@@ -1,15 +1,13 @@
-import type { ManifestLine } from '@sightline/shared/contracts/records';
+import type { ItemRecord, ManifestLine } from '@sightline/shared/contracts/records';
 import { manifestLine } from '@sightline/shared/contracts/records';
 import type { SourcePlace } from '@sightline/shared/contracts/source-place';
-import type { ChunkEntry, ChunkOutcome } from '@sightline/shared/ports/ledger';
+import type { ChunkOutcome } from '@sightline/shared/ports/ledger';
 import type { ObjectStore } from '@sightline/shared/ports/object-store';
 import { SightlineError } from '@sightline/shared/runtime/errors';
 import { readLines, type Line } from './manifest-lines.ts';
 
 /** Text of 200,000 characters, a hundred keys and all attributes fit. */
 export const MAX_LINE_BYTES = 4 * 1024 * 1024;
-
-export type ItemRecord = NonNullable<ChunkEntry['record']>;
 
 /** One line, read. */
 export interface ManifestRecord {
