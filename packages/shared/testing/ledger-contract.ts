@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import * as fc from 'fast-check';
 import type { ChunkEntry, Ledger } from '../src/ports/ledger.ts';
+import { ledgerChangeContract } from './ledger-change-contract.ts';
 import { ledgerControlContract } from './ledger-control-contract.ts';
 import { ledgerTenantContract } from './ledger-tenant-contract.ts';
 
@@ -48,6 +49,7 @@ export function ledgerContract(open: () => Promise<OpenedLedger>): void {
     });
   const NOTHING = { indexed: 0, unchanged: 0, duplicate: 0, failures: [] };
 
+  ledgerChangeContract(() => ledger);
   ledgerControlContract(() => ledger);
   ledgerTenantContract(() => ledger);
 

@@ -20,6 +20,9 @@ export interface LedgerKeys {
   apiKeys: string[];
   settings: string;
   format: string;
+  /** Every key that a script on a tenant's changes touches, in the order in which their prelude names them. */
+  changes(tenant: string): string[];
+  changingTenants: string;
 }
 
 /** Error: `config_invalid`. */
@@ -30,6 +33,7 @@ export function ledgerKeys(prefix: string): LedgerKeys {
   const flow = (name: string): string => `{${prefix}:flow}:${name}`;
   const lease = (name: string): string => `{${prefix}:lease}:${name}`;
   const access = (name: string): string => `{${prefix}:access}:${name}`;
+  const changing = (name: string): string => `{${prefix}:changes}:${name}`;
   const shared = {
     byStatus: flow('by-status'),
     byTenant: flow('by-tenant'),
@@ -52,5 +56,11 @@ export function ledgerKeys(prefix: string): LedgerKeys {
     apiKeys: ['api-keys', 'api-keys-expire', 'api-keys-revoked', 'api-keys-used', 'api-keys-by-secret'].map(access),
     settings: access('settings'),
     format: access('format'),
+    changes: (tenant) => [
+      changing('tenants'),
+      ...['records', 'owed', 'free', 'claimed', 'failures', 'failures-order'].map((noun) => changing(`of:${tenant}:${noun}`)),
+      changing('counters'),
+    ],
+    changingTenants: changing('tenants'),
   };
 }

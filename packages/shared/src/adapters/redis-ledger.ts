@@ -1,6 +1,7 @@
 import type { Logger } from 'pino';
 import type { Ledger } from '../ports/ledger.ts';
 import { redisApiKeys } from './redis-ledger-api-keys.ts';
+import { redisChanges } from './redis-ledger-changes.ts';
 import { redisChunks } from './redis-ledger-chunks.ts';
 import { openLedgerClient, type LedgerClient } from './redis-ledger-client.ts';
 import { redisFailures } from './redis-ledger-failures.ts';
@@ -27,7 +28,7 @@ export interface RedisLedgerOptions {
  * Ledger on Redis 7 or newer, shared by any number of processes. Each method is one Lua script, but for those that go over many
  * ingestions: listings, `prune` and `deleteTenant`, which take one ingestion at a time and are finished by repeating them.
  *
- * Keys lie under three hash tags, and no script spans two, so that each runs on one slot of a Redis Cluster:
+ * Keys lie under four hash tags, and no script spans two, so that each runs on one slot of a Redis Cluster:
  *
  * - `{prefix:flow}` for ingestions and all that counts them. An ingestion is `record` (hash), `chunks` (hash of number to
  *   deflated JSON), `taken` and `suspects` (hashes by chunk), `owed` (sorted by addedAt), `failures` (hash of number to
@@ -35,6 +36,7 @@ export interface RedisLedgerOptions {
  *   (members in the order of a listing), `ended` (by finishedAt), `latest` (hash by tenant and source), `owed`, `owed-by-tenant`.
  *   They share a slot because a chunk, the ingestion's counts and the backlog's must change in one step; `bench/ledger.ts`
  *   measures how many such steps one Redis does, each for a chunk.
+ * - `{prefix:changes}` for changes that are owed, and those that failed, by tenant.
  * - `{prefix:lease}` for key leases and the version counter, which take most of the calls.
  * - `{prefix:access}` for API keys, settings and the format's number.
  *
@@ -47,6 +49,7 @@ export class RedisLedger implements Ledger {
   readonly #client: LedgerClient;
   readonly #ingestions: ReturnType<typeof redisIngestions>;
   readonly #chunks: ReturnType<typeof redisChunks>;
+  readonly #changes: ReturnType<typeof redisChanges>;
   readonly #failures: ReturnType<typeof redisFailures>;
   readonly #leases: ReturnType<typeof redisLeases>;
   readonly #apiKeys: ReturnType<typeof redisApiKeys>;
@@ -56,6 +59,7 @@ export class RedisLedger implements Ledger {
     this.#client = client;
     this.#ingestions = redisIngestions(client, keys);
     this.#chunks = redisChunks(client, keys);
+    this.#changes = redisChanges(client, keys);
     this.#failures = redisFailures(client, keys);
     this.#leases = redisLeases(client, keys, now);
     this.#apiKeys = redisApiKeys(client, keys);
@@ -98,6 +102,12 @@ export class RedisLedger implements Ledger {
   countOutstandingChunks: Ledger['countOutstandingChunks'] = (of) => this.#chunks.countOutstandingChunks(of);
   failures: Ledger['failures'] = (id, options) => this.#failures.failures(id, options);
   failedObjects: Ledger['failedObjects'] = (id) => this.#failures.failedObjects(id);
+  noteChanges: Ledger['noteChanges'] = (tenant, noted, at) => this.#changes.noteChanges(tenant, noted, at);
+  takeChanges: Ledger['takeChanges'] = (tenant, options) => this.#changes.takeChanges(tenant, options);
+  settleChanges: Ledger['settleChanges'] = (tenant, settled, at) => this.#changes.settleChanges(tenant, settled, at);
+  giveBackChanges: Ledger['giveBackChanges'] = (tenant, places, at) => this.#changes.giveBackChanges(tenant, places, at);
+  owedChanges: Ledger['owedChanges'] = (at) => this.#changes.owedChanges(at);
+  changeFailures: Ledger['changeFailures'] = (tenant, options) => this.#changes.changeFailures(tenant, options);
   leaseKeys: Ledger['leaseKeys'] = (keys, options) => this.#leases.leaseKeys(keys, options);
   renewKeys: Ledger['renewKeys'] = (token, options) => this.#leases.renewKeys(token, options);
   releaseKeys: Ledger['releaseKeys'] = (token) => this.#leases.releaseKeys(token);
@@ -124,6 +134,7 @@ export class RedisLedger implements Ledger {
   ): Promise<{ ingestions: number; failures: number; apiKeys: number }> {
     // First what lets its requests in.
     const apiKeys = await this.#apiKeys.dropApiKeysOf(tenant, createdUpTo);
+    await this.#changes.dropChangesOf(tenant, createdUpTo);
     return { ...(await this.#ingestions.dropIngestionsOf(tenant, createdUpTo)), apiKeys };
   }
 }

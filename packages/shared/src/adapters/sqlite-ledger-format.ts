@@ -53,5 +53,18 @@ export const LEDGER_FORMAT: SqliteFormat = {
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX ledger_api_keys_by_tenant ON ledger_api_keys (tenant, created_at, key_id);
     `,
+    `
+    CREATE TABLE ledger_changes (
+      tenant TEXT NOT NULL, place TEXT NOT NULL, change TEXT NOT NULL, generation INTEGER NOT NULL, noticed_at INTEGER NOT NULL,
+      noted_at INTEGER NOT NULL, changed_at INTEGER, attempts INTEGER NOT NULL, free_at INTEGER NOT NULL, PRIMARY KEY (tenant, place)
+    ) STRICT;
+    CREATE INDEX ledger_changes_by_age ON ledger_changes (tenant, noticed_at, place);
+    CREATE TABLE ledger_change_failures (
+      failure_no INTEGER PRIMARY KEY AUTOINCREMENT, tenant TEXT NOT NULL, place TEXT NOT NULL, change TEXT NOT NULL,
+      code TEXT NOT NULL, reason TEXT NOT NULL, etag TEXT, failed_at INTEGER NOT NULL, UNIQUE (tenant, place)
+    ) STRICT;
+    CREATE TABLE ledger_change_generation (id INTEGER PRIMARY KEY CHECK (id = 1), last INTEGER NOT NULL) STRICT;
+    INSERT INTO ledger_change_generation VALUES (1, 0);
+    `,
   ],
 };

@@ -1,5 +1,6 @@
 import { sourceKey } from '../contracts/source-place.ts';
 import type { Hold, Ingestion, IngestionStatus, Ledger } from '../ports/ledger.ts';
+import { dropChangesOf } from './sqlite-ledger-changes.ts';
 import { toIngestion, type LedgerDatabase } from './sqlite-ledger-rows.ts';
 
 const TERMINAL: ReadonlySet<IngestionStatus> = new Set(['completed', 'failed', 'cancelled']);
@@ -121,6 +122,7 @@ export function ingestionMethods({ sql, transaction, mustExist }: LedgerDatabase
           `SELECT count(*) AS n FROM ledger_failures JOIN ledger_ingestions USING (ingestion_id)
            WHERE tenant = ? AND created_at <= ? AND retried = 0`,
         ).get(tenant, createdUpTo);
+        dropChangesOf({ sql }, tenant, createdUpTo);
         const ingestions = sql('DELETE FROM ledger_ingestions WHERE tenant = ? AND created_at <= ?').run(tenant, createdUpTo);
         const apiKeys = sql('DELETE FROM ledger_api_keys WHERE tenant = ? AND created_at <= ?').run(tenant, createdUpTo);
         return { ingestions: Number(ingestions.changes), failures: Number(row?.['n']), apiKeys: Number(apiKeys.changes) };

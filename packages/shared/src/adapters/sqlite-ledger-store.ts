@@ -1,6 +1,7 @@
 import type { DatabaseSync } from 'node:sqlite';
 import { openDatabase } from './sqlite-database.ts';
 import { apiKeyMethods } from './sqlite-ledger-api-keys.ts';
+import { changeMethods } from './sqlite-ledger-changes.ts';
 import { chunkMethods } from './sqlite-ledger-chunks.ts';
 import { failureMethods } from './sqlite-ledger-failures.ts';
 import { LEDGER_FORMAT } from './sqlite-ledger-format.ts';
@@ -28,6 +29,7 @@ function methods(db: DatabaseSync) {
   return {
     ...ingestionMethods(database),
     ...chunkMethods(database),
+    ...changeMethods(database),
     ...failureMethods(database),
     ...leaseMethods(database),
     ...settingMethods(database),

@@ -52,6 +52,12 @@ export class SqliteLedger implements Ledger {
   outstandingChunks: Ledger['outstandingChunks'] = (options) => this.#thread.call('outstandingChunks', options);
   countOutstandingChunks: Ledger['countOutstandingChunks'] = (of) => this.#thread.call('countOutstandingChunks', of);
   failures: Ledger['failures'] = (id, options) => this.#thread.call('failures', id, options);
+  noteChanges: Ledger['noteChanges'] = (tenant, noted, at) => this.#thread.call('noteChanges', tenant, noted, at);
+  takeChanges: Ledger['takeChanges'] = (tenant, options) => this.#thread.call('takeChanges', tenant, options);
+  settleChanges: Ledger['settleChanges'] = (tenant, settled, at) => this.#thread.call('settleChanges', tenant, settled, at);
+  giveBackChanges: Ledger['giveBackChanges'] = (tenant, places, at) => this.#thread.call('giveBackChanges', tenant, places, at);
+  owedChanges: Ledger['owedChanges'] = (at) => this.#thread.call('owedChanges', at);
+  changeFailures: Ledger['changeFailures'] = (tenant, options) => this.#thread.call('changeFailures', tenant, options);
   releaseKeys: Ledger['releaseKeys'] = (token) => this.#thread.call('releaseKeys', token);
   getSetting: Ledger['getSetting'] = (name) => this.#thread.call('getSetting', name);
   putSetting: Ledger['putSetting'] = (name, value) => this.#thread.call('putSetting', name, value);

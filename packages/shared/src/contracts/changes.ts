@@ -1,10 +1,23 @@
-import type { ItemRecord } from './records.ts';
+import { z } from 'zod';
+import { attributes, type ItemRecord } from './records.ts';
+
+const record: z.ZodType<ItemRecord> = z.strictObject({
+  itemId: z.string(),
+  title: z.string(),
+  text: z.string(),
+  attributes,
+  pictures: z.array(z.strictObject({ bucket: z.string(), key: z.string() })),
+});
 
 /**
  * Something that may have changed since it was indexed. For an object that is all it says: whoever works it looks at the object's
  * present state. An item's record is not kept elsewhere, so it comes along; null is an item that was deleted.
  */
-export type Change = { kind: 'object'; bucket: string; key: string } | { kind: 'item'; itemId: string; record: ItemRecord | null };
+export const changeSchema = z.discriminatedUnion('kind', [
+  z.strictObject({ kind: z.literal('object'), bucket: z.string(), key: z.string() }),
+  z.strictObject({ kind: z.literal('item'), itemId: z.string(), record: record.nullable() }),
+]);
+export type Change = z.infer<typeof changeSchema>;
 
 /** Names what changed, within a tenant: a second change of the same place takes the place of the first. */
 export function changePlace(change: Change): string {
