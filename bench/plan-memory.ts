@@ -135,7 +135,17 @@ async function main(): Promise<void> {
     const startedAt = performance.now();
     const config = { highWaterChunks, chunkObjects };
     const events = new InProcessEventLog();
-    const worker = await startIngestWorker({ store, index, ledger, events, queue, logger, registry: new Registry(), config });
+    const worker = await startIngestWorker({
+      store,
+      index,
+      ledger,
+      events,
+      queue,
+      feeds: [],
+      logger,
+      registry: new Registry(),
+      config,
+    });
     closer.push('ingest worker', () => worker.close());
 
     console.log(`${objects} objects from a ${options.from}, chunks of ${chunkObjects}, high water ${highWaterChunks} chunks`);

@@ -3,6 +3,7 @@ import type { Logger } from 'pino';
 import { openEncoder } from '@sightline/encode-worker/open-encoder';
 import { startEncodeWorker } from '@sightline/encode-worker/service';
 import { startGenerateWorker } from '@sightline/generate-worker/service';
+import { openChangeFeeds } from '@sightline/ingest-worker/open-change-feeds';
 import { startIngestWorker } from '@sightline/ingest-worker/service';
 import { startQueryApi } from '@sightline/query-api/service';
 import { httpConfigOf } from '@sightline/query-api/settings';
@@ -50,10 +51,8 @@ export async function startEmbedded(
   closer.push('encoder', async () => (await opening.catch(() => null))?.encoder.close());
   const [queuePlace, { encoder, calibration }] = await Promise.all([openQueuePlace(config, deps), opening]);
 
-  const engines = await openEngines(
-    { ...enginePlaces({ ...config, dataDir: files.root }, config.redisUrl ?? null), queue: queuePlace, indexSpec: encoder.spec },
-    { logger, registry, closer },
-  );
+  const places = enginePlaces({ ...config, dataDir: files.root }, config.redisUrl ?? null);
+  const engines = await openEngines({ ...places, queue: queuePlace, indexSpec: encoder.spec }, { logger, registry, closer });
   const shared = (component: string) => ({ ...engines, registry, logger: logger.child({ component }) });
   const services = [
     await opened(
@@ -64,7 +63,11 @@ export async function startEmbedded(
       closer,
       startIngestWorker({
         ...shared('ingest-worker'),
-        config: { keepTombstonesMs: config.tombstoneRetentionDays * 24 * 3_600_000 },
+        feeds: await openChangeFeeds({ ...places, notificationsTopic: config.notificationsTopic }, shared('ingest-worker')),
+        config: {
+          highWaterChanges: config.highWaterChanges,
+          keepTombstonesMs: config.tombstoneRetentionDays * 24 * 3_600_000,
+        },
       }),
     ),
     await opened(closer, startGenerateWorker(shared('generate-worker'))),

@@ -8,9 +8,11 @@ export interface EncodeMetrics {
   count: (outcome: Settled | 'failed', code?: ErrorCode) => void;
   observe: (stage: Stage, seconds: number) => void;
   observeBatch: (size: number) => void;
+  observeFreshness: (seconds: number) => void;
 }
 
 const STAGE_SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
+const FRESHNESS_SECONDS = [0.1, 0.25, 0.5, 1, 2, 3, 5, 10, 30, 60, 300, 1_800, 3_600, 6 * 3_600, 24 * 3_600];
 
 export function openEncodeMetrics(registry: Registry): EncodeMetrics {
   const registers = [registry];
@@ -39,6 +41,12 @@ export function openEncodeMetrics(registry: Registry): EncodeMetrics {
     buckets: STAGE_SECONDS,
     registers,
   });
+  const freshness = new Histogram({
+    name: 'sightline_freshness_seconds',
+    help: "From the writing of an object or record, by its source's clock, to its being found, for changes that were told of.",
+    buckets: FRESHNESS_SECONDS,
+    registers,
+  });
   return {
     count: (outcome, code) => {
       images.inc({ outcome });
@@ -46,5 +54,6 @@ export function openEncodeMetrics(registry: Registry): EncodeMetrics {
     },
     observe: (stage, seconds) => stages.observe({ stage }, seconds),
     observeBatch: (size) => batches.observe(size),
+    observeFreshness: (seconds) => freshness.observe(seconds),
   };
 }

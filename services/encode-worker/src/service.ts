@@ -19,12 +19,14 @@ import { openEncodeMetrics } from './metrics.ts';
 import { encodeHandlers } from './worker.ts';
 
 export interface EncodeWorkerConfig {
-  /** `interactive` serves queries; `event` or `bulk` serve chunks. */
+  /** `interactive` serves queries, `event` changes, `bulk` the chunks of ingestions. */
   lanes: Lane[];
   /** Chunks at once: two or more, so that one is fetched and decoded while another is written. */
   concurrency: number;
   /** Queries at once. */
   queryConcurrency: number;
+  /** Batches of changes at once. */
+  changeConcurrency: number;
   /** Pictures in one call of the encoder; the encoder cuts that to what it can take. */
   maxBatch: number;
   maxPictureBytes: number;
@@ -42,6 +44,7 @@ export const ENCODE_WORKER_DEFAULTS: Readonly<EncodeWorkerConfig> = {
   lanes: ['interactive', 'event', 'bulk'],
   concurrency: 3,
   queryConcurrency: 8,
+  changeConcurrency: 2,
   maxBatch: 32,
   maxPictureBytes: 64 * 1024 * 1024,
   bytesInFlight: 256 * 1024 * 1024,
@@ -52,6 +55,9 @@ export const ENCODE_WORKER_DEFAULTS: Readonly<EncodeWorkerConfig> = {
   storm: STORM_DEFAULTS,
   drainMs: 20_000,
 };
+
+/** Of the feed for changes, beside that for bulk work: enough for one batch. */
+const EVENT_LIMITS = { bytesInFlight: 128 * 1024 * 1024, decodeConcurrency: 2, decodedAhead: 32 };
 
 export interface EncodeWorkerDeps {
   store: ObjectStore;
@@ -76,23 +82,29 @@ export async function startEncodeWorker(deps: EncodeWorkerDeps): Promise<Running
   const observe = metrics.observe;
   const batcher = new PictureBatcher(encoder, { lane: 'bulk', maxBatch: config.maxBatch, onBatch: metrics.observeBatch });
   const feed = new PictureFeed({ store, index, encoder, batcher, observe }, config);
+  const chunk = {
+    store,
+    index,
+    ledger,
+    events,
+    encoder,
+    feed,
+    storms: new FailureStorms(config.storm),
+    logger,
+    now: Date.now,
+    sleep,
+    leaseTtlMs: config.leaseTtlMs,
+    lane: 'bulk' as const,
+    observe,
+    count: metrics.count,
+  };
+  // Of its own all the way to the encoder, so that a change waits for one batch of bulk work at most.
+  const eventBatcher = new PictureBatcher(encoder, { lane: 'event', maxBatch: config.maxBatch, onBatch: metrics.observeBatch });
+  const eventFeed = new PictureFeed({ store, index, encoder, batcher: eventBatcher, observe }, { ...config, ...EVENT_LIMITS });
   const handlers = encodeHandlers({
-    chunk: {
-      store,
-      index,
-      ledger,
-      events,
-      encoder,
-      feed,
-      storms: new FailureStorms(config.storm),
-      logger,
-      now: Date.now,
-      sleep,
-      leaseTtlMs: config.leaseTtlMs,
-      lane: 'bulk',
-      observe,
-      count: metrics.count,
-    },
+    chunk,
+    changes: { ...chunk, feed: eventFeed, lane: 'event', observeFreshness: metrics.observeFreshness },
+    queue,
     query: { store, encoder, now: Date.now, maxPictureBytes: config.maxPictureBytes },
   });
   const workers: JobWorker[] = [];
@@ -100,7 +112,10 @@ export async function startEncodeWorker(deps: EncodeWorkerDeps): Promise<Running
     if (config.lanes.includes('interactive')) {
       workers.push(await queue.work('encode-query', handlers['encode-query'], { concurrency: config.queryConcurrency }));
     }
-    if (config.lanes.includes('event') || config.lanes.includes('bulk')) {
+    if (config.lanes.includes('event')) {
+      workers.push(await queue.work('encode-changes', handlers['encode-changes'], { concurrency: config.changeConcurrency }));
+    }
+    if (config.lanes.includes('bulk')) {
       workers.push(await queue.work('encode', handlers.encode, { concurrency: config.concurrency }));
     }
   } catch (error) {

@@ -1,5 +1,6 @@
 import { ENGINE_SETTINGS } from '@sightline/shared/runtime/engine-settings';
 import { STORM_SETTINGS } from '@sightline/shared/ingestion/storm-settings';
+import { z } from 'zod';
 import { SHARED_SETTINGS, healthPort, setting, wholeNumber } from '@sightline/shared/runtime/config';
 
 export const TOMBSTONE_RETENTION_DAYS = setting(
@@ -7,6 +8,22 @@ export const TOMBSTONE_RETENTION_DAYS = setting(
   wholeNumber(1, 36_500).default(30),
   'How long the index remembers what left its source or failed; what a user removed it remembers for ever.',
 );
+
+const topicName = z.string().regex(/^[A-Za-z0-9._-]{1,249}$/, 'expected letters, digits, dot, _ and -, at most 249');
+
+/** How changes of the sources are heard of, wherever the worker runs. */
+export const CHANGE_SETTINGS = {
+  notificationsTopic: setting(
+    'S3_EVENTS_TOPIC',
+    topicName.default('s3-events'),
+    'Kafka topic where the object store sends its bucket notifications, with KAFKA_BROKERS. Made when it is not there.',
+  ),
+  highWaterChanges: setting(
+    'HIGH_WATER_CHANGES',
+    wholeNumber(100, 100_000_000).default(100_000),
+    'Changes that may wait for encoding before no more notifications are taken; Kafka keeps the rest.',
+  ),
+};
 
 export const SETTINGS = {
   redisUrl: SHARED_SETTINGS.redisUrl,
@@ -24,6 +41,7 @@ export const SETTINGS = {
   ),
   chunkObjects: setting('CHUNK_OBJECTS', wholeNumber(32, 256).default(64), 'Objects of a chunk: of one job.'),
   ...STORM_SETTINGS,
+  ...CHANGE_SETTINGS,
   tombstoneRetentionDays: TOMBSTONE_RETENTION_DAYS,
   healthHost: SHARED_SETTINGS.healthHost,
   healthPort: healthPort(8081),

@@ -49,7 +49,7 @@ async function start(encoder = new HashEncoder()) {
   try {
     const encode = await startEncodeWorker({ ...shared, encoder, config: { drainMs: 1_000 } });
     closer.push('encode', () => encode.close());
-    const ingest = await startIngestWorker({ ...shared, config: { sweepEveryMs: 100, drainMs: 1_000 } });
+    const ingest = await startIngestWorker({ ...shared, feeds: [], config: { sweepEveryMs: 100, drainMs: 1_000 } });
     closer.push('ingest', () => ingest.close());
     await encode.ready();
     await ingest.ready();

@@ -1,4 +1,5 @@
 import { newId } from '@sightline/shared/contracts/ids';
+import { driveChanges } from '@sightline/shared/ingestion/drive-changes';
 import { fencedIndex } from '@sightline/shared/ingestion/tenant-fence';
 import { FailureStorms, STORM_DEFAULTS, type StormLimits } from '@sightline/shared/ingestion/failure-storms';
 import type { EventLog } from '@sightline/shared/ports/event-log';
@@ -13,8 +14,10 @@ import { Gauge, type Registry } from 'prom-client';
 import { openSqliteExpectedSet } from './adapters/sqlite-expected-set.ts';
 import { openSqliteItemLines } from './adapters/sqlite-item-lines.ts';
 import { Backlog } from './core/backlog.ts';
+import type { ChangeFeed } from './core/change-feed.ts';
 import { KeptLines } from './core/kept-lines.ts';
 import type { ChunkRef, Handing, PlanDeps } from './core/plan-deps.ts';
+import { noticeChanges } from './core/notice-changes.ts';
 import { startSweeper } from './sweeper.ts';
 import { ingestHandlers } from './worker.ts';
 
@@ -33,6 +36,10 @@ export interface IngestWorkerConfig {
   sweepEveryMs: number;
   sweepChunksEveryMs: number;
   sweepChunksOlderThanMs: number;
+  /** Between two looks at the changes that are owed. */
+  sweepChangesEveryMs: number;
+  /** Changes that may be owed before nothing more is taken from the feeds. */
+  highWaterChanges: number;
   /** How long finished ingestions and their failures are kept. */
   keepIngestionsMs: number;
   /** How long the index keeps tombstones of what no user removed. */
@@ -51,6 +58,8 @@ const DEFAULTS: IngestWorkerConfig = {
   sweepEveryMs: 250,
   sweepChunksEveryMs: 30_000,
   sweepChunksOlderThanMs: 60_000,
+  sweepChangesEveryMs: 1_000,
+  highWaterChanges: 100_000,
   keepIngestionsMs: 30 * 24 * 3_600_000,
   keepTombstonesMs: 30 * 24 * 3_600_000,
   // A listing goes on from its cursor at the next start: to wait for its end would only use the deadline up.
@@ -63,6 +72,8 @@ export interface IngestWorkerDeps {
   ledger: Ledger;
   events: EventLog;
   queue: QueueEngine;
+  /** Where changes of the sources are heard of; closed with the service. */
+  feeds: ChangeFeed[];
   logger: Logger;
   registry: Registry;
   /** What is left out has its default. */
@@ -99,6 +110,10 @@ export async function startIngestWorker(deps: IngestWorkerDeps): Promise<Running
     leaseTtlMs: config.leaseTtlMs,
   };
   gaugeLedger(deps.registry, ledger);
+  gaugeChanges(deps.registry, ledger);
+  const drive = (tenant: string, count: number): Promise<void> =>
+    driveChanges({ queue, spec: index.spec }, { tenant, count, traceId: newId() });
+  const notice = { ledger, drive, logger, now: Date.now, sleep, highWaterChanges: config.highWaterChanges };
   const worker = await queue.work('plan', ingestHandlers(planDeps).plan, { concurrency: config.concurrency });
   const sweeper = startSweeper(
     {
@@ -109,29 +124,61 @@ export async function startIngestWorker(deps: IngestWorkerDeps): Promise<Running
       enqueuePlan: ({ tenant, ingestionId }) =>
         queue.add('plan', { tenant, ingestionId, traceId: newId() }, { lane: 'event', jobId: `plan-${ingestionId}` }),
       enqueueChunk: (chunk, handing) => enqueueChunk(chunk, { ...handing, traceId: newId() }),
+      driveChanges: drive,
       now: Date.now,
     },
     {
       everyMs: config.sweepEveryMs,
       chunksEveryMs: config.sweepChunksEveryMs,
       chunksOlderThanMs: config.sweepChunksOlderThanMs,
+      changesEveryMs: config.sweepChangesEveryMs,
       keepIngestionsMs: config.keepIngestionsMs,
       keepTombstonesMs: config.keepTombstonesMs,
     },
     logger,
   );
+  try {
+    for (const feed of deps.feeds) await feed.start((noticed, signal) => noticeChanges(notice, noticed, signal));
+  } catch (error) {
+    await sweeper.stop();
+    await worker.close(0);
+    throw error;
+  }
   return {
     name: 'ingest-worker',
     ready: async () => {
       await queue.ping();
       await ledger.countOutstandingChunks();
+      for (const feed of deps.feeds) await feed.ping();
     },
     close: async () => {
+      await Promise.all(deps.feeds.map((feed) => feed.close()));
       await sweeper.stop();
       await worker.close(config.drainMs);
       keptLines.close();
     },
   };
+}
+
+function gaugeChanges(registry: Registry, ledger: Ledger): void {
+  const owed = new Gauge({
+    name: 'sightline_changes_owed',
+    help: 'Changes that were told of and that the index does not show yet.',
+    registers: [registry],
+    collect: async () => {
+      owed.reset();
+      oldest.reset();
+      const all = await ledger.owedChanges(Date.now()).catch(() => null);
+      if (!all) return;
+      owed.set(all.reduce((sum, one) => sum + one.owed, 0));
+      oldest.set(all.length === 0 ? 0 : Math.max(0, Date.now() - Math.min(...all.map((one) => one.oldestNoticedAt))) / 1000);
+    },
+  });
+  const oldest = new Gauge({
+    name: 'sightline_changes_oldest_seconds',
+    help: 'How long the oldest owed change has been known of.',
+    registers: [registry],
+  });
 }
 
 function gaugeLedger(registry: Registry, ledger: Ledger): void {

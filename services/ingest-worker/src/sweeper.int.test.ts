@@ -26,12 +26,14 @@ async function sweep(rig: FlowRig, days: number): Promise<void> {
     index: watched,
     enqueuePlan: add,
     enqueueChunk: add,
+    driveChanges: add,
     now: () => rig.now() + days * DAY_MS,
   };
   const config = {
     everyMs: 1,
     chunksEveryMs: 1,
     chunksOlderThanMs: 0,
+    changesEveryMs: 1,
     keepIngestionsMs: 90 * DAY_MS,
     keepTombstonesMs: 30 * DAY_MS,
   };

@@ -3,13 +3,23 @@ import { SYSTEM_BUCKET } from '@sightline/shared/contracts/ids';
 import type { Ledger } from '@sightline/shared/ports/ledger';
 import type { ObjectStore } from '@sightline/shared/ports/object-store';
 import type { Logger } from 'pino';
-import { purgeTombstones, sweepChunks, sweepIngestions, type PurgeDeps, type SweepDeps } from './core/sweep.ts';
+import {
+  purgeTombstones,
+  sweepChanges,
+  sweepChunks,
+  sweepIngestions,
+  type PurgeDeps,
+  type SweepChangesDeps,
+  type SweepDeps,
+} from './core/sweep.ts';
 
 export interface SweeperConfig {
   /** Between two looks at the ingestions. */
   everyMs: number;
   /** Between two looks at the chunks that are owed. */
   chunksEveryMs: number;
+  /** Between two looks at the changes that are owed. */
+  changesEveryMs: number;
   /** Younger chunks are surely in the queue still. */
   chunksOlderThanMs: number;
   /** Finished ingestions are forgotten after that, with their failures, but the newest of each source; reports go then too. */
@@ -22,7 +32,7 @@ const PRUNE_EVERY_MS = 3_600_000;
 
 /** Sweeps at once, then again and again until stopped; a sweep that fails is tried again at its next turn. */
 export function startSweeper(
-  deps: SweepDeps & PurgeDeps & { ledger: Pick<Ledger, 'prune'>; store: Pick<ObjectStore, 'expire'> },
+  deps: SweepDeps & SweepChangesDeps & PurgeDeps & { ledger: Pick<Ledger, 'prune'>; store: Pick<ObjectStore, 'expire'> },
   config: SweeperConfig,
   logger: Logger,
 ): { stop: () => Promise<void> } {
@@ -30,6 +40,7 @@ export function startSweeper(
   const run = async (): Promise<void> => {
     let chunksAt = performance.now();
     let pruneAt = performance.now();
+    let changesAt = performance.now();
     // At the start whatever is owed is driven: the queue may be new.
     let olderThanMs = 0;
     while (!stopping.signal.aborted) {
@@ -41,6 +52,10 @@ export function startSweeper(
           chunksAt = performance.now() + config.chunksEveryMs;
         }
         await sweepIngestions(deps);
+        if (performance.now() >= changesAt) {
+          changesAt = performance.now() + config.changesEveryMs;
+          await sweepChanges(deps);
+        }
         if (performance.now() >= pruneAt) {
           // Before it is tried: what is away then must not have all of it done again every turn.
           pruneAt = performance.now() + PRUNE_EVERY_MS;

@@ -93,7 +93,9 @@ class BullmqQueueEngine implements QueueEngine {
       removeOnComplete: KEEP_COMPLETED,
       removeOnFail: KEEP_FAILED,
       // Not BullMQ's own job id: a finished job that is still kept would swallow the next one of that id.
-      ...(options.jobId !== undefined && { deduplication: { id: options.jobId } }),
+      ...(options.jobId !== undefined && {
+        deduplication: { id: options.jobId, ...(options.andAfter && { keepLastIfActive: true }) },
+      }),
       ...(options.delayMs !== undefined && { delay: options.delayMs }),
     });
     if (options.again && options.jobId !== undefined) await this.#reaching(() => moveTo(job, priority));

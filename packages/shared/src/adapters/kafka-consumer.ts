@@ -1,4 +1,4 @@
-import type { Consumer, EachBatchPayload, Kafka, KafkaMessage } from 'kafkajs';
+import type { Admin, Consumer, EachBatchPayload, Kafka, KafkaMessage } from 'kafkajs';
 import type { Logger } from 'pino';
 import { sleep } from '../runtime/sleep.ts';
 import { eventsUnavailable, kafkaErrorType, within, withKafkaAdmin } from './kafka-client.ts';
@@ -13,6 +13,8 @@ export interface KafkaMessageIn {
 export interface KafkaConsumerOptions {
   groupId: string;
   topics: string[];
+  /** Those of the topics that a new group reads from their beginning; of the others it gets what comes from now on. */
+  wholeTopics?: string[];
   /** Messages of one partition, in order. When it throws they come again after a pause. */
   handler: (messages: KafkaMessageIn[], signal: AbortSignal) => Promise<void>;
   /** First pause after a handler threw; it doubles up to 30 s. */
@@ -59,9 +61,10 @@ export class KafkaConsumer {
 
   /** Joins the group; a new one has its place, durably, when this returns. Error: `events_unavailable`. */
   async open(): Promise<void> {
-    const { groupId, topics } = this.#options;
+    const { groupId, topics, wholeTopics = [] } = this.#options;
     try {
-      await this.#start(await withKafkaAdmin(this.#kafka, (admin) => placesOfNewGroup(admin, groupId, topics), OPEN_DEADLINE_MS));
+      const places = (admin: Admin): Promise<GroupPlace[] | null> => placesOfNewGroup(admin, groupId, topics, wholeTopics);
+      await this.#start(await withKafkaAdmin(this.#kafka, places, OPEN_DEADLINE_MS));
     } catch (error) {
       this.#over.abort();
       await this.#stop();

@@ -16,6 +16,7 @@ import { SightlineError } from '../runtime/errors.ts';
 import { openKafkaClient, withKafkaAdmin, type KafkaPlace } from './kafka-client.ts';
 import { KafkaConsumer, type KafkaMessageIn } from './kafka-consumer.ts';
 import { openEventMetrics, type EventMetrics } from './kafka-event-metrics.ts';
+import { deadLetter } from './kafka-dead-letter.ts';
 import { KafkaProducer, type KafkaMessageOut } from './kafka-producer.ts';
 import { ensureKafkaTopics } from './kafka-topics.ts';
 
@@ -31,10 +32,6 @@ export interface KafkaEventLogDeps {
   /** A member of a group that is not heard of for so long loses its partitions to the others. */
   sessionTimeoutMs?: number;
 }
-
-const MAX_HEADER_CHARS = 1_000;
-/** Of a message that could not be read: with its headers it has to pass the limit that it passed once. */
-const MAX_DEAD_BYTES = 800_000;
 
 /**
  * The event log on Kafka: CloudEvents in structured mode, keyed by subject. Makes its topics where they are not there.
@@ -163,22 +160,4 @@ class KafkaEventLog implements EventLog {
     const { topic, partition } = messages[0] ?? {};
     this.#deps.logger.warn({ topic, partition, count: dead.length }, 'messages that are no events were put aside');
   }
-}
-
-/** The message as it was, with where it came from and why it could not be read. */
-function deadLetter({ topic, partition, message: { key, value, offset } }: KafkaMessageIn, error: unknown): KafkaMessageOut {
-  const reason = error instanceof Error ? error.message : String(error);
-  const isCut = (value?.length ?? 0) > MAX_DEAD_BYTES;
-  return {
-    topic: deadLetterTopic(topic),
-    key: key?.toString().slice(0, MAX_HEADER_CHARS) ?? null,
-    value: isCut ? (value?.subarray(0, MAX_DEAD_BYTES) ?? null) : value,
-    headers: {
-      ...(isCut && { 'sightline-cut-from-bytes': String(value?.length) }),
-      'sightline-reason': reason.slice(0, MAX_HEADER_CHARS),
-      'sightline-topic': topic,
-      'sightline-partition': String(partition),
-      'sightline-offset': offset,
-    },
-  };
 }

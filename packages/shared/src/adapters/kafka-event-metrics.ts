@@ -9,9 +9,17 @@ export interface EventMetrics {
   restarted(group: string): void;
 }
 
-/** Counts what goes into the log and what comes out; without a registry nothing is counted. */
+const opened = new WeakMap<Registry, EventMetrics>();
+
+/** Counts what goes into Kafka and what comes out, once for all who use a registry; without one nothing is counted. */
 export function openEventMetrics(registry: Registry | undefined): EventMetrics {
   if (!registry) return { published: none, failed: none, dead: none, restarted: none };
+  const metrics = opened.get(registry) ?? register(registry);
+  opened.set(registry, metrics);
+  return metrics;
+}
+
+function register(registry: Registry): EventMetrics {
   const registers = [registry];
   const events = new Counter({ name: 'sightline_events_total', help: 'Events published.', labelNames: ['type'], registers });
   const seconds = new Histogram({

@@ -35,13 +35,22 @@ export interface GroupPlace {
   offset: string;
 }
 
-/** The present ends of the topics' partitions for a group that has no place anywhere; null for a group that has one. */
-export async function placesOfNewGroup(admin: Admin, groupId: string, topics: string[]): Promise<GroupPlace[] | null> {
+/**
+ * The present ends of the topics' partitions, of whole topics their beginnings, for a group that has no place anywhere; null for a
+ * group that has one.
+ */
+export async function placesOfNewGroup(
+  admin: Admin,
+  groupId: string,
+  topics: string[],
+  wholeTopics: string[],
+): Promise<GroupPlace[] | null> {
   const unplaced = await unplacedPartitions(admin, groupId, topics);
   if (unplaced.hasPlaces) return null;
   const ends = topics.map(async (topic) => {
     const partitions = await retrying(() => admin.fetchTopicOffsets(topic));
-    return partitions.map(({ partition, high }) => ({ topic, partition, offset: high }));
+    const isWhole = wholeTopics.includes(topic);
+    return partitions.map(({ partition, low, high }) => ({ topic, partition, offset: isWhole ? low : high }));
   });
   return (await Promise.all(ends)).flat();
 }

@@ -23,7 +23,14 @@ const asset = {
     .meta({ description: `The records on it; the first ${MAX_ITEM_IDS} by id.` }),
   item_count: z.int().nonnegative().meta({ description: 'How many records are on it.' }),
   passage_no: z.int().nonnegative().meta({ description: 'Of a passage its place in the text; 0 for pictures.' }),
-  ingestion_id: z.string().nullable().meta({ description: 'The ingestion that brought it about; null when a user did.' }),
+  ingestion_id: z
+    .string()
+    .nullable()
+    .meta({ description: 'The ingestion that brought it about; null when a change of the source, or a user, did.' }),
+  changed_at: z.iso.datetime().optional().meta({
+    description:
+      'When the source says that it was written, where a change was told of: `time` less this is how long it took to show.',
+  }),
 };
 
 const indexed = z.object({

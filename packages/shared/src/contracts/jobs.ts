@@ -30,6 +30,16 @@ export const JOBS = {
     }),
     attempts: 8,
   },
+  /** Bring the index in step with what has changed; the changes are taken from the ledger, some at a time. */
+  'encode-changes': {
+    queue: 'encode-changes',
+    schema: z.strictObject({
+      tenant: z.string(),
+      fingerprints: z.strictObject({ image: z.string(), text: z.string() }),
+      traceId: z.string(),
+    }),
+    attempts: 5,
+  },
   /** Encode a query's words and picture; the vectors are the job's result. */
   'encode-query': {
     queue: 'encode-query',

@@ -14,9 +14,15 @@ const MAX_REASON_CHARS = 2_000;
 
 /**
  * What a point as it stands in the index says of itself: `asset.indexed`, or `asset.deleted` for a tombstone. The id comes from the
- * versions of its halves, so that telling it again, by whomever, is telling it once.
+ * versions of its halves, so that telling it again, by whomever, is telling it once. `changedAt`: when its source says that it was
+ * written, in Unix milliseconds, where that is known.
  */
-export function eventOfPoint(point: AssetPoint, spec: IndexSpec, context: EventContext): SightlineEvent {
+export function eventOfPoint(
+  point: AssetPoint,
+  spec: IndexSpec,
+  context: EventContext,
+  changedAt: number | null = null,
+): SightlineEvent {
   const { imageVersion, recordVersion } = point;
   const common = {
     ...of(context),
@@ -31,6 +37,7 @@ export function eventOfPoint(point: AssetPoint, spec: IndexSpec, context: EventC
     ...itemsOf(point.records.map(({ itemId }) => itemId)),
     passage_no: point.passageNo,
     ingestion_id: context.ingestionId,
+    ...(changedAt !== null && { changed_at: new Date(changedAt).toISOString() }),
   };
   if (point.deleted) {
     const data = { ...asset, because: point.deletedBecause ?? 'gone', version: Math.max(imageVersion, recordVersion) };
@@ -63,13 +70,16 @@ export interface FailedAsset {
   reason: string;
 }
 
-/** `asset.failed`, once for each chunk that gave it up: a retry has a chunk of its own. `at`: Unix milliseconds. */
-export function eventOfFailure(failed: FailedAsset, chunkNo: number, at: number, context: EventContext): SightlineEvent {
+/**
+ * `asset.failed`, once for each occasion on which it was given up: a chunk, of which a retry has its own, or the generation of a
+ * change. `at`: Unix milliseconds.
+ */
+export function eventOfFailure(failed: FailedAsset, occasion: number, at: number, context: EventContext): SightlineEvent {
   const { assetId, kind, object, itemIds, code, reason } = failed;
   return makeEvent('asset.failed', {
     ...of(context),
     subject: assetId,
-    version: [context.ingestionId ?? '', chunkNo],
+    version: [context.ingestionId ?? '', occasion],
     at,
     data: {
       asset_id: assetId,

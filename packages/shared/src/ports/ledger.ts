@@ -47,9 +47,10 @@ export interface ChunkEntry {
   record?: ItemRecord;
   /**
    * Set by reconciling, which is not counted: `drop` takes the object, or the record from every point, off the index because no
-   * source names it any more; `drop_if_gone` only when the store no longer has the object; `write` completes what is lacking.
+   * source names it any more; `drop_if_gone` only when the store no longer has the object; `write` completes what is lacking. `look`, for a change that was told of, brings
+   * the picture in step with what the store has at that moment; the entry's eTag and size say nothing.
    */
-  reconcile?: 'drop' | 'drop_if_gone' | 'write';
+  reconcile?: 'drop' | 'drop_if_gone' | 'write' | 'look';
 }
 
 export interface Failure {

@@ -22,6 +22,8 @@ export interface AddOptions {
    * shares are made of it. 0 when left out.
    */
   place?: number;
+  /** With a `jobId` that may run already: one more runs after it, with the newest data, so that nothing that came late is passed over. */
+  andAfter?: boolean;
   /** With a `jobId` that may wait already: it then moves to this place. What waited long gets further so. */
   again?: boolean;
 }

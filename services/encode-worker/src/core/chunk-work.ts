@@ -14,6 +14,8 @@ export interface PictureWork {
   settled: Settled | null;
   failure: Failing | null;
   rounds: number;
+  /** When the store says that the object was written, in Unix milliseconds; null until it was looked at. */
+  modifiedAt: number | null;
 }
 
 /** An item of a chunk: its passages, and the points that it no longer stands on. */
@@ -53,6 +55,7 @@ export class ChunkWork {
           settled: null,
           failure: null,
           rounds: 0,
+          modifiedAt: null,
         };
         this.pictures.set(assetId, picture);
         if (record) picture.records.push(record);

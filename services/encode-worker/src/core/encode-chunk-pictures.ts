@@ -13,7 +13,7 @@ const WRITE_EVERY_MS = 2_000;
 
 export interface PicturesContext {
   tenant: string;
-  /** When the chunk was planned: what was written since was written by an attempt that did not live to say so. */
+  /** When the chunk was planned, or the changes were first told of: what was written since was written by an attempt that did not live to say so. */
   plannedAt: number;
   signal: AbortSignal;
   /** For a chunk that workers died over: each of its pictures is decoded alone, inside this. */
@@ -35,6 +35,7 @@ export async function settlePictures(
     works.map(({ assetId }) => assetId),
   );
   let due: FedWork[] = [];
+  const looks: PictureWork[] = [];
   const deletions: Deletion[] = [];
   const tombstone = (work: PictureWork, reason: Deletion['reason'], eTag: string | null): void => {
     const { bucket, key } = work.object;
@@ -61,6 +62,11 @@ export async function settlePictures(
     try {
       const point = points.get(work.assetId);
       if (work.reconcile?.startsWith('drop')) return await drop(deps, work, point, tombstone);
+      if (work.reconcile === 'look' && !(await isThere(deps, work))) {
+        // Nothing is settled before the tombstone stands and the store was asked once more.
+        looks.push(work);
+        return tombstone(work, 'gone', point?.object?.eTag ?? null);
+      }
       const unchanged = isUnchanged(point, work.object.eTag);
       if (unchanged) {
         // Removed by a user, and the bytes are still those: it stays removed.
@@ -78,10 +84,31 @@ export async function settlePictures(
   const feedAll = (): Promise<void> => eachAtOnce(works, feedOne).finally(() => allFed.abort());
   await eachAtOnce([feedAll, writeAll], (part) => part());
 
-  if (deletions.length === 0) return;
-  context.signal.throwIfAborted();
-  lease.assertHeld();
-  await deps.index.delete(deletions);
+  if (deletions.length > 0) {
+    context.signal.throwIfAborted();
+    lease.assertHeld();
+    await deps.index.delete(deletions);
+  }
+  await eachAtOnce(looks, (work) => settleGone(deps, work));
+}
+
+/** Notes the object's present state on the work; false when the store does not have it. */
+async function isThere(deps: EncodeDeps, work: PictureWork): Promise<boolean> {
+  const now = await deps.store.head(work.object);
+  if (now) work.object = { ...work.object, eTag: now.eTag, sizeBytes: now.sizeBytes };
+  work.modifiedAt = now?.modifiedAt.getTime() ?? null;
+  return now !== null;
+}
+
+/** What came back while its tombstone was written stays owed. */
+async function settleGone(deps: EncodeDeps, work: PictureWork): Promise<void> {
+  try {
+    const now = await deps.store.head(work.object);
+    if (now) moved(work, now);
+    else work.settled = 'unchanged';
+  } catch (error) {
+    work.failure = { error: toSightlineError(error) };
+  }
 }
 
 /** A picture whose vector is not written yet. */
@@ -176,6 +203,11 @@ async function feed(
     });
     // The bytes that failed are no longer the object's.
     if (now && fetchedETag !== undefined && now.eTag !== fetchedETag) {
+      moved(work, now);
+      return null;
+    }
+    // It went while it was being fetched: the next look finds it so.
+    if (work.reconcile === 'look' && error.code === 'object_not_found') {
       moved(work, now);
       return null;
     }

@@ -1,18 +1,13 @@
-import { assetLockKey } from '@sightline/shared/contracts/ids';
 import type { JobData } from '@sightline/shared/contracts/jobs';
-import { withLeasedKeys } from '@sightline/shared/ingestion/key-lease';
 import { isOutage } from '@sightline/shared/ingestion/outages';
 import { SightlineError, toSightlineError } from '@sightline/shared/runtime/errors';
 import { assertNotDeleted, hasOutage, noteOutage, noteProgress, stormHolds } from './chunk-surroundings.ts';
 import { ChunkWork } from './chunk-work.ts';
-import { settlePictures, type PicturesContext } from './encode-chunk-pictures.ts';
-import { leavePictures, settleItems, settlePictureRecords, type Leaving } from './encode-chunk-records.ts';
-import { forChunk, type ChunkDeps, type EncodeDeps } from './encode-deps.ts';
+import { forChunk, type EncodeDeps } from './encode-deps.ts';
 import type { Guard } from './picture-feed.ts';
 import { publishChunk } from './publish-chunk.ts';
+import { settleChunk } from './settle-chunk.ts';
 
-/** Pictures that move under the writing, and items that wait for them, need further rounds; more than this is a bug. */
-const MAX_ROUNDS = 20;
 /** A chunk that more workers than this died over, or that many lost, has its pictures tried one at a time. */
 const MAX_TAKINGS_TOGETHER = 3;
 
@@ -51,7 +46,8 @@ export async function encodeChunk(
   try {
     const guard = chunk.attempts > MAX_TAKINGS_TOGETHER ? guardOf(deps.ledger, job) : undefined;
     if (guard) deps.logger.warn({ ingestionId, chunkNo, attempts: chunk.attempts }, 'workers died over this chunk');
-    await settle(chunkDeps, work, { tenant, ingestionId, plannedAt: chunk.addedAt, signal, guard });
+    const assertAlive = (): Promise<void> => assertNotDeleted(chunkDeps, job);
+    await settleChunk(chunkDeps, work, { tenant, plannedAt: chunk.addedAt, signal, guard, assertAlive });
     const retryable = work.firstRetryable();
     if (retryable && (!lastAttempt || (await hasOutage(deps, work, retryable)))) throw retryable;
   } catch (thrown) {
@@ -73,7 +69,8 @@ export async function encodeChunk(
   const outcome = work.outcome(tenant);
   if (await stormHolds(deps, job, outcome, startedAt)) return deps.ledger.giveBackChunk(ingestionId, chunkNo);
   try {
-    await publishChunk(chunkDeps, job, work, chunk.addedAt);
+    const telling = { tenant, traceId: job.traceId, ingestionId, since: chunk.addedAt };
+    await publishChunk(chunkDeps, work, { ...telling, occasionOf: () => chunkNo, changedAtOf: () => null });
   } catch (thrown) {
     const error = toSightlineError(thrown);
     if (lastAttempt && isOutage(error.code)) await noteOutage(deps, ingestionId, error);
@@ -100,36 +97,4 @@ function guardOf(ledger: EncodeDeps['ledger'], { ingestionId, chunkNo }: JobData
       await ledger.clearSuspect(ingestionId, chunkNo, assetId);
     }
   };
-}
-
-async function settle(deps: ChunkDeps, work: ChunkWork, context: PicturesContext & { ingestionId: string }): Promise<void> {
-  const { tenant, signal } = context;
-  const leaving: Leaving[] = [];
-  for (let round = 0; ; round++) {
-    const pictures = [...work.pictures.values()].filter(isOwed);
-    const items = [...work.items.values()].filter(isOwed);
-    if (pictures.length + items.length === 0) break;
-    if (round === MAX_ROUNDS) throw new SightlineError('object_changed');
-    const keys = [...pictures, ...items].map(({ lockKey }) => lockKey);
-    await withLeasedKeys(deps, keys, { ttlMs: deps.leaseTtlMs, signal }, async (granted, lease) => {
-      await assertNotDeleted(deps, context);
-      const held = pictures.filter(({ lockKey }) => granted.has(lockKey));
-      await settlePictures(deps, held, lease, context);
-      await settlePictureRecords(deps, tenant, held, lease);
-      // An item's passages depend on whether its pictures can be shown: it waits for those of this chunk.
-      const ready = items.filter(({ lockKey, pictures }) => granted.has(lockKey) && !pictures.some(isOwed));
-      leaving.push(...(await settleItems(deps, tenant, ready, lease)));
-    });
-  }
-  // Under leases of their own: who holds keys must not wait for others.
-  const byKey = new Map(leaving.map(({ assetId }) => [assetLockKey(tenant, assetId), assetId]));
-  await withLeasedKeys(deps, byKey.keys(), { ttlMs: deps.leaseTtlMs, signal }, async (granted, lease) => {
-    await assertNotDeleted(deps, context);
-    const held = leaving.filter(({ assetId }) => granted.has(assetLockKey(tenant, assetId)));
-    await leavePictures(deps, tenant, held, lease);
-  });
-}
-
-function isOwed({ settled, failure }: { settled: unknown; failure: unknown }): boolean {
-  return settled === null && failure === null;
 }

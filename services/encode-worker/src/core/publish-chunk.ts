@@ -1,6 +1,5 @@
 import { passageAssetId } from '@sightline/shared/contracts/ids';
 import type { SightlineEvent } from '@sightline/shared/contracts/events';
-import type { JobData } from '@sightline/shared/contracts/jobs';
 import { eventOfFailure, eventOfPoint, type EventContext, type FailedAsset } from '@sightline/shared/ingestion/asset-events';
 import type { AssetPoint } from '@sightline/shared/ports/vector-index';
 import { failureReasonFor } from '@sightline/shared/runtime/errors';
@@ -11,22 +10,41 @@ import type { ChunkDeps } from './encode-deps.ts';
 const CLOCK_SKEW_MS = 5_000;
 const FURTHER_PASSAGES = 16;
 
+/** Who tells what became of some assets, and after what. */
+export interface Telling {
+  tenant: string;
+  traceId: string;
+  /** Null where changes were told of. */
+  ingestionId: string | null;
+  /** Points that were written since (Unix milliseconds) may have been written by an attempt that did not live to tell. */
+  since: number;
+  /** Tells one giving up of an asset from another. */
+  occasionOf: (assetId: string) => number;
+  /** When its source says that an asset was written, in Unix milliseconds; null where that is not known. */
+  changedAtOf: (assetId: string) => number | null;
+}
+
 /**
- * Tells what became of a chunk's assets, in one publish, after they were written and before the ledger forgets that they are owed.
- * What is told is read from the index: what this attempt wrote, and what was written since the chunk was planned, because an
+ * Tells what became of assets, in one publish, after they were written and before the ledger forgets that they are owed.
+ * What is told is read from the index: what this attempt wrote, and what was written since they were first due, because an
  * earlier attempt may have written it and died. That may be told twice, always with the same id. Errors: `events_unavailable`,
- * those of the index; then the chunk stays owed and is told again.
+ * those of the index; then they stay owed and are told again.
  */
-export async function publishChunk(deps: ChunkDeps, job: JobData<'encode'>, work: ChunkWork, plannedAt: number): Promise<void> {
-  const { tenant, ingestionId, chunkNo, traceId } = job;
+export async function publishChunk(deps: ChunkDeps, work: ChunkWork, telling: Telling): Promise<void> {
+  const { tenant, ingestionId, traceId } = telling;
   const context: EventContext = { service: 'encode-worker', tenant, traceId, ingestionId };
-  const isFresh = (point: AssetPoint): boolean => deps.written.has(point.assetId) || point.indexedAt >= plannedAt - CLOCK_SKEW_MS;
+  const isFresh = (point: AssetPoint): boolean =>
+    deps.written.has(point.assetId) || point.indexedAt >= telling.since - CLOCK_SKEW_MS;
   const now = deps.now();
-  const events: SightlineEvent[] = failedAssets(tenant, work).map((failed) => eventOfFailure(failed, chunkNo, now, context));
+  const events: SightlineEvent[] = failedAssets(tenant, work).map((failed) =>
+    eventOfFailure(failed, telling.occasionOf(failed.assetId), now, context),
+  );
   const ids = new Set([...deps.written, ...work.pictures.keys(), ...passageIds(deps, tenant, work)]);
   const points = await deps.index.get(tenant, [...ids]);
   await addFurtherPassages(deps, tenant, work, points, isFresh);
-  for (const point of points.values()) if (isFresh(point)) events.push(eventOfPoint(point, deps.index.spec, context));
+  for (const point of points.values()) {
+    if (isFresh(point)) events.push(eventOfPoint(point, deps.index.spec, context, telling.changedAtOf(point.assetId)));
+  }
   if (events.length > 0) await deps.events.publish(events);
 }
 
@@ -66,7 +84,7 @@ async function addFurtherPassages(
 function failedAssets(tenant: string, work: ChunkWork): FailedAsset[] {
   const failed: FailedAsset[] = [];
   for (const { assetId, object, records, reconcile, failure } of work.pictures.values()) {
-    if (!failure || reconcile) continue;
+    if (!failure || (reconcile && reconcile !== 'look')) continue;
     const { code } = failure.error;
     const reason = failureReasonFor(failure.error);
     const itemIds = records.map(({ itemId }) => itemId);

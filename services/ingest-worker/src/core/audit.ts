@@ -9,7 +9,7 @@ import type { ExpectedSet } from './expected-set.ts';
 
 export interface AuditDeps extends ExpectDeps {
   store: ObjectStore;
-  ledger: Pick<Ledger, 'latestIngestions' | 'failedObjects'>;
+  ledger: Pick<Ledger, 'latestIngestions' | 'failedObjects' | 'changeFailures'>;
   index: Pick<VectorIndex, 'scan' | 'spec' | 'get'>;
   openExpectedSet: () => ExpectedSet;
 }
@@ -65,6 +65,7 @@ export async function auditIndex(
         set.addFailure({ bucket: place.bucket, key, eTag, code });
       }
     }
+    await addChangeFailures(deps, tenant, set);
     await comparePoints(deps, tenant, set, expectation, report, tell, signal);
     await compareUnseen(set, report, tell);
     await compareItems(set, tenant, report, tell);
@@ -72,6 +73,19 @@ export async function auditIndex(
     set.close();
   }
   return report;
+}
+
+/** What failed when it was told of, and not when it was listed. */
+async function addChangeFailures({ ledger }: Pick<AuditDeps, 'ledger'>, tenant: string, set: ExpectedSet): Promise<void> {
+  for (let after = '0'; ;) {
+    const page = await ledger.changeFailures(tenant, { after, limit: PAGE });
+    for (const { change, eTag, code } of page) {
+      if (change.kind === 'object') set.addFailure({ bucket: change.bucket, key: change.key, eTag, code });
+    }
+    const last = page.at(-1);
+    if (page.length < PAGE || !last) return;
+    after = last.cursor;
+  }
 }
 
 function describeSources(report: AuditReport, { unreadable, sources }: Expectation): void {

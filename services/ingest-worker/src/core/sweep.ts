@@ -73,6 +73,22 @@ export async function sweepChunks(
   return due.length;
 }
 
+export interface SweepChangesDeps {
+  ledger: Pick<Ledger, 'owedChanges'>;
+  driveChanges: (tenant: string, count: number) => Promise<void>;
+  now: () => number;
+}
+
+/** Younger changes surely have their jobs. */
+const CHANGES_OLDER_THAN_MS = 1_000;
+
+/** Has changes worked that wait and that nobody works: their jobs were lost, or their time to be tried again has come. */
+export async function sweepChanges({ ledger, driveChanges, now }: SweepChangesDeps): Promise<void> {
+  for (const { tenant, free, oldestNoticedAt } of await ledger.owedChanges(now())) {
+    if (free > 0 && oldestNoticedAt <= now() - CHANGES_OLDER_THAN_MS) await driveChanges(tenant, free);
+  }
+}
+
 export interface PurgeDeps {
   ledger: Pick<Ledger, 'latestIngestions'>;
   index: Pick<VectorIndex, 'purge'>;

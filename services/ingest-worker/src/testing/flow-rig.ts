@@ -2,6 +2,7 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleepFor } from 'node:timers/promises';
+import { encodeChanges } from '@sightline/encode-worker/core/encode-changes';
 import { encodeChunk } from '@sightline/encode-worker/core/encode-chunk';
 import { PictureBatcher } from '@sightline/encode-worker/core/picture-batcher';
 import { PictureFeed } from '@sightline/encode-worker/core/picture-feed';
@@ -26,13 +27,18 @@ import { openSqliteItemLines } from '../adapters/sqlite-item-lines.ts';
 import { advanceIngestion } from '../core/advance-ingestion.ts';
 import { auditIndex, type AuditReport } from '../core/audit.ts';
 import { Backlog } from '../core/backlog.ts';
+import type { Noticed } from '../core/change-feed.ts';
 import type { Finding } from '../core/compare-point.ts';
+import { noticeChanges } from '../core/notice-changes.ts';
 import { KeptLines } from '../core/kept-lines.ts';
 import type { ChunkRef, Handing, PlanDeps } from '../core/plan-deps.ts';
 import { sweepChunks, sweepIngestions } from '../core/sweep.ts';
 
 /** Thrown where a test lets the process die. */
 export class Crash extends Error {}
+
+/** What a worker reads and writes. */
+export type WorkerPorts = Pick<PlanDeps, 'store' | 'index' | 'ledger'>;
 
 const LEASE_TTL_MS = 60_000;
 const ATTEMPTS = 4;
@@ -59,6 +65,8 @@ export class FlowRig {
   storm = STORM_DEFAULTS;
   /** Chunks that were encoded, attempts included. */
   chunkRuns = 0;
+  /** Of changes that were worked, in seconds. */
+  readonly freshness: number[] = [];
   /** Turns of the sweep that found work. */
   turns = 0;
   /** Of the chunks that were handed out. */
@@ -94,6 +102,11 @@ export class FlowRig {
 
   now(): number {
     return Date.now() + this.#offsetMs;
+  }
+
+  /** What was given back for later, and what a dead worker took, may be taken again; leases last. */
+  passClaims(): void {
+    this.#offsetMs += 31_000;
   }
 
   /** A dead worker's leases run out. */
@@ -178,6 +191,47 @@ export class FlowRig {
     } finally {
       deps.keptLines.close();
     }
+  }
+
+  /** What a feed tells of is written down as owed. */
+  async notice(noticed: Noticed[]): Promise<void> {
+    const life = new AbortController();
+    const { ledger, logger, now } = this.#deps(life);
+    const drive = async (): Promise<void> => {};
+    await noticeChanges({ ledger, drive, logger, now, sleep, highWaterChanges: 1_000_000 }, noticed, life.signal);
+  }
+
+  /**
+   * One job's work on what is owed. Rejects with Crash when its process died. Answers how many changes it took. `through` stands
+   * between the worker and its ports.
+   */
+  async workChanges(tenant = DEFAULT_TENANT, through: (ports: WorkerPorts) => WorkerPorts = (ports) => ports): Promise<number> {
+    const life = new AbortController();
+    const { encode } = this.#deps(life);
+    const { store, index, ledger } = encode;
+    const deps = {
+      ...encode,
+      ...through({ store, index, ledger }),
+      observeFreshness: (seconds: number) => void this.freshness.push(seconds),
+    };
+    const job = { tenant, fingerprints: { image: 'hash-image', text: 'hash-text' }, traceId: 'test' };
+    try {
+      return await encodeChanges(deps, job, { signal: life.signal });
+    } catch (error) {
+      if (life.signal.aborted) throw new Crash();
+      throw error;
+    }
+  }
+
+  /** Works what is owed until nothing is, whatever waits. */
+  async driveChanges(): Promise<void> {
+    for (let round = 0; round < 200; round++) {
+      const owed = await this.ledger.owedChanges(this.now());
+      if (owed.length === 0) return;
+      if (owed.every(({ free }) => free === 0)) this.passClaims();
+      for (const { tenant } of owed) await this.workChanges(tenant);
+    }
+    throw new Error('Changes do not come to rest.');
   }
 
   /** One turn of the sweep, and the work that it finds. */

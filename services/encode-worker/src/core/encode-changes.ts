@@ -1,0 +1,176 @@
+import { pictureAssetId } from '@sightline/shared/contracts/ids';
+import type { JobData } from '@sightline/shared/contracts/jobs';
+import { CHANGES_A_JOB } from '@sightline/shared/ingestion/drive-changes';
+import { KnownPlaces } from '@sightline/shared/ingestion/known-places';
+import { isOutage } from '@sightline/shared/ingestion/outages';
+import { tenantFence } from '@sightline/shared/ingestion/tenant-fence';
+import type { OwedChange, SettledChange } from '@sightline/shared/ports/ledger';
+import { failureReasonFor, SightlineError, toSightlineError } from '@sightline/shared/runtime/errors';
+import { ChunkWork, type Failing, type PictureWork } from './chunk-work.ts';
+import { forChunk, type ChunkDeps, type EncodeDeps } from './encode-deps.ts';
+import { publishChunk } from './publish-chunk.ts';
+import { settleChunk } from './settle-chunk.ts';
+
+export interface EncodeChangesDeps extends EncodeDeps {
+  /** From a source's writing of an object, by its own clock, to its being found. */
+  observeFreshness: (seconds: number) => void;
+}
+
+/** A worker that died keeps its changes waiting so long; who takes longer only has them worked twice. */
+const CLAIM_MS = 30_000;
+/** A change that more workers than this died over is worked alone, and given up after more than that. */
+const MAX_TAKINGS_TOGETHER = 3;
+const MAX_TAKINGS_ALONE = 3;
+/** What may pass is tried again after half the time that it has been owed, within these; after so long it is a failure. */
+const LEAST_PAUSE_MS = 1_000;
+const LONGEST_PAUSE_MS = 60_000;
+const GIVEN_UP_AFTER_MS = 24 * 3_600_000;
+
+/** What became of a change: null where all is well. */
+type Fate = Failing | null;
+
+/**
+ * Works some of a tenant's owed changes. A change only says that something may have changed: the worker looks at the object's present
+ * state, writes it, looks again, tells of it, and only then is the change settled in the ledger; one that was noted again meanwhile
+ * stays owed. What may pass is given back for later, what is permanent becomes a failure of the change. Doing it twice is doing
+ * it once. Answers how many it took: as many as a job takes means that there may be more.
+ *
+ * Errors: those of the ledger, `job_handed_back` when the job is for another pack than this worker's.
+ */
+export async function encodeChanges(
+  deps: EncodeChangesDeps,
+  { tenant, fingerprints, traceId }: JobData<'encode-changes'>,
+  { signal }: { signal: AbortSignal },
+): Promise<number> {
+  const { image, text } = deps.encoder.spec;
+  if (fingerprints.image !== image.fingerprint || fingerprints.text !== text.fingerprint)
+    throw new SightlineError('job_handed_back', 'This worker serves another encoder pack.');
+  const fence = await tenantFence(deps.ledger, tenant);
+  const taken = await deps.ledger.takeChanges(tenant, {
+    limit: CHANGES_A_JOB,
+    claimMs: CLAIM_MS,
+    soloAfter: MAX_TAKINGS_TOGETHER,
+    at: deps.now(),
+  });
+  if (taken.length === 0) return 0;
+  try {
+    await workChanges(forChunk(deps), tenant, taken, { traceId, fence, signal, observeFreshness: deps.observeFreshness });
+  } catch (thrown) {
+    const error = toSightlineError(thrown);
+    // Not given back, they come after their claim.
+    await giveBack(deps, tenant, taken, signal.aborted ? 0 : undefined).catch(() => {});
+    if (signal.aborted) throw thrown;
+    deps.logger.warn({ err: error, tenant, traceId, changes: taken.length }, 'changes wait for a part of the stack');
+  }
+  return taken.length;
+}
+
+interface Working {
+  traceId: string;
+  fence: number;
+  signal: AbortSignal;
+  observeFreshness: (seconds: number) => void;
+}
+
+async function workChanges(deps: ChunkDeps, tenant: string, taken: OwedChange[], working: Working): Promise<void> {
+  const { signal, traceId } = working;
+  const noticedAt = Math.min(...taken.map((one) => one.noticedAt));
+  const isSuspect = (taken[0]?.attempts ?? 0) > MAX_TAKINGS_TOGETHER;
+  if (isSuspect) deps.logger.warn({ tenant, place: taken[0]?.place }, 'workers died over this change');
+  const work = new ChunkWork(tenant, await entriesOf(deps, tenant, taken));
+  await settleChunk(deps, work, {
+    tenant,
+    plannedAt: noticedAt,
+    signal,
+    guard: (taken[0]?.attempts ?? 0) > MAX_TAKINGS_TOGETHER + MAX_TAKINGS_ALONE ? () => refuse : undefined,
+    assertAlive: async () => {
+      if ((await tenantFence(deps.ledger, tenant)) > working.fence)
+        throw new SightlineError('lease_lost', 'Its tenant was deleted meanwhile.');
+    },
+  });
+  const byAsset = new Map(taken.map((one) => [assetIdOf(tenant, one), one]));
+  await publishChunk(deps, work, {
+    tenant,
+    traceId,
+    ingestionId: null,
+    since: noticedAt,
+    occasionOf: (assetId) => byAsset.get(assetId)?.generation ?? 0,
+    changedAtOf: (assetId) => changedAt(byAsset.get(assetId), work.pictures.get(assetId)),
+  });
+  const shownAt = deps.now();
+  const settled: SettledChange[] = [];
+  const waiting: OwedChange[] = [];
+  for (const one of taken) {
+    const picture = work.pictures.get(assetIdOf(tenant, one) ?? '');
+    const fate: Fate = picture?.failure ?? null;
+    if (fate && mayPass(fate, one, shownAt)) waiting.push(one);
+    else settled.push({ place: one.place, generation: one.generation, ...(fate && { failure: failureOf(fate) }) });
+    if (!fate && picture && deps.written.has(picture.assetId)) {
+      const at = changedAt(one, picture);
+      if (at !== null) working.observeFreshness(Math.max(0, shownAt - at) / 1000);
+    }
+    count(deps, picture, fate);
+  }
+  for (const error of work.untold()) deps.logger.warn({ err: error, tenant, traceId }, 'changes failed');
+  // The effect is durable and was told of: now, and not before, the change is owed no more.
+  await deps.ledger.settleChanges(tenant, settled, deps.now());
+  await giveBack(deps, tenant, waiting);
+}
+
+/** A picture for each object that a source lists or a record may name; of others nothing is owed. */
+async function entriesOf(deps: ChunkDeps, tenant: string, taken: OwedChange[]) {
+  const known = new KnownPlaces(await deps.ledger.latestIngestions(tenant));
+  const objects = taken.flatMap(({ change }) => (change.kind === 'object' ? [change] : []));
+  const points = await deps.index.get(tenant, objects.map(({ bucket, key }) => pictureAssetId(tenant, bucket, key))); // prettier-ignore
+  return objects
+    .filter((object) => {
+      const point = points.get(pictureAssetId(tenant, object.bucket, object.key));
+      return known.standingOf(object) === 'listed' || (point !== undefined && !point.deleted);
+    })
+    .map(({ bucket, key }) => ({ object: { bucket, key, eTag: '', sizeBytes: 0 }, reconcile: 'look' as const }));
+}
+
+function assetIdOf(tenant: string, { change }: OwedChange): string | undefined {
+  return change.kind === 'object' ? pictureAssetId(tenant, change.bucket, change.key) : undefined;
+}
+
+/** The teller's time, else the store's; both by the source's clock. */
+function changedAt(change: OwedChange | undefined, picture: PictureWork | undefined): number | null {
+  return change ? (change.changedAt ?? picture?.modifiedAt ?? null) : null;
+}
+
+function mayPass({ error }: Failing, { noticedAt }: OwedChange, at: number): boolean {
+  return error.retryable && (isOutage(error.code) || at - noticedAt < GIVEN_UP_AFTER_MS);
+}
+
+function failureOf({ error, eTag }: Failing): NonNullable<SettledChange['failure']> {
+  return { code: error.code, reason: failureReasonFor(error), eTag: eTag ?? null };
+}
+
+function count(deps: ChunkDeps, picture: PictureWork | undefined, fate: Fate): void {
+  if (fate) {
+    if (!fate.error.retryable) deps.count('failed', fate.error.code);
+  } else if (picture?.settled) deps.count(picture.settled);
+}
+
+/** Each comes again when it has waited about half as long as it did so far; `afterMs` says otherwise. */
+async function giveBack(
+  { ledger, now }: Pick<EncodeDeps, 'ledger' | 'now'>,
+  tenant: string,
+  changes: OwedChange[],
+  afterMs?: number,
+): Promise<void> {
+  const at = now();
+  const byPause = new Map<number, string[]>();
+  for (const { place, noticedAt } of changes) {
+    const pauseMs = afterMs ?? Math.min(Math.max((at - noticedAt) / 2, LEAST_PAUSE_MS), LONGEST_PAUSE_MS);
+    const rounded = Math.ceil(pauseMs / 250) * 250;
+    byPause.set(rounded, [...(byPause.get(rounded) ?? []), place]);
+  }
+  for (const [pauseMs, places] of byPause) await ledger.giveBackChanges(tenant, places, at + pauseMs);
+}
+
+/** In place of decoding what workers died over, again and again. */
+function refuse(): Promise<never> {
+  return Promise.reject(new SightlineError('picture_kills_decoder'));
+}
