@@ -2,6 +2,7 @@ import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import * as fc from 'fast-check';
 import type { ChunkEntry, Ledger } from '../src/ports/ledger.ts';
 import { ledgerChangeContract } from './ledger-change-contract.ts';
+import { ledgerAuditContract } from './ledger-audit-contract.ts';
 import { ledgerControlContract } from './ledger-control-contract.ts';
 import { ledgerTenantContract } from './ledger-tenant-contract.ts';
 
@@ -52,6 +53,7 @@ export function ledgerContract(open: () => Promise<OpenedLedger>): void {
   ledgerChangeContract(() => ledger);
   ledgerControlContract(() => ledger);
   ledgerTenantContract(() => ledger);
+  ledgerAuditContract(() => ledger);
 
   test('an ingestion begins in planning, and creating it twice is creating it once', async () => {
     const made = await create('i1', 5);

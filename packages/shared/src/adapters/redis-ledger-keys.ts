@@ -18,6 +18,14 @@ export interface LedgerKeys {
   leases: { holders: string; expiries: string; held: string; version: string };
   /** Records, then times of expiry, revocation and last use, then ids by secret. */
   apiKeys: string[];
+  audits: {
+    record(auditId: string): string;
+    ofTenant(tag: string): string;
+    active: string;
+    ended: string;
+    latest: string;
+    clean: string;
+  };
   settings: string;
   format: string;
   /** Every key that a script on a tenant's changes touches, in the order in which their prelude names them. */
@@ -32,6 +40,7 @@ export function ledgerKeys(prefix: string): LedgerKeys {
   }
   const flow = (name: string): string => `{${prefix}:flow}:${name}`;
   const lease = (name: string): string => `{${prefix}:lease}:${name}`;
+  const audit = (name: string): string => `{${prefix}:audit}:${name}`;
   const access = (name: string): string => `{${prefix}:access}:${name}`;
   const changing = (name: string): string => `{${prefix}:changes}:${name}`;
   const shared = {
@@ -54,6 +63,14 @@ export function ledgerKeys(prefix: string): LedgerKeys {
     owedOf: (id) => of(id, 'owed'),
     leases: { holders: lease('holders'), expiries: lease('expiries'), held: lease('held'), version: lease('version') },
     apiKeys: ['api-keys', 'api-keys-expire', 'api-keys-revoked', 'api-keys-used', 'api-keys-by-secret'].map(access),
+    audits: {
+      record: (id) => audit(`audit:${id}`),
+      ofTenant: (tag) => audit(`of:${tag}`),
+      active: audit('active'),
+      ended: audit('ended'),
+      latest: audit('latest'),
+      clean: audit('clean'),
+    },
     settings: access('settings'),
     format: access('format'),
     changes: (tenant) => [

@@ -2,6 +2,7 @@ import type { Logger } from 'pino';
 import type { Ledger } from '../ports/ledger.ts';
 import { redisApiKeys } from './redis-ledger-api-keys.ts';
 import { redisChanges } from './redis-ledger-changes.ts';
+import { redisAudits } from './redis-ledger-audits.ts';
 import { redisChunks } from './redis-ledger-chunks.ts';
 import { openLedgerClient, type LedgerClient } from './redis-ledger-client.ts';
 import { redisFailures } from './redis-ledger-failures.ts';
@@ -38,6 +39,7 @@ export interface RedisLedgerOptions {
  *   measures how many such steps one Redis does, each for a chunk.
  * - `{prefix:changes}` for changes that are owed, and those that failed, by tenant.
  * - `{prefix:lease}` for key leases and the version counter, which take most of the calls.
+ * - `{prefix:audit}` for audits: see redisAudits.
  * - `{prefix:access}` for API keys, settings and the format's number.
  *
  * A call that fails may have been done, when only its answer was lost. All are safe to repeat: what was done is not done twice,
@@ -53,6 +55,7 @@ export class RedisLedger implements Ledger {
   readonly #failures: ReturnType<typeof redisFailures>;
   readonly #leases: ReturnType<typeof redisLeases>;
   readonly #apiKeys: ReturnType<typeof redisApiKeys>;
+  readonly #audits: ReturnType<typeof redisAudits>;
   readonly #settingsKey: string;
 
   private constructor(client: LedgerClient, keys: LedgerKeys, now: (() => number) | undefined) {
@@ -63,6 +66,7 @@ export class RedisLedger implements Ledger {
     this.#failures = redisFailures(client, keys);
     this.#leases = redisLeases(client, keys, now);
     this.#apiKeys = redisApiKeys(client, keys);
+    this.#audits = redisAudits(client, keys.audits);
     this.#settingsKey = keys.settings;
   }
 
@@ -115,8 +119,19 @@ export class RedisLedger implements Ledger {
   findApiKey: Ledger['findApiKey'] = (secretHash) => this.#apiKeys.findApiKey(secretHash);
   listApiKeys: Ledger['listApiKeys'] = (tenant) => this.#apiKeys.listApiKeys(tenant);
   updateApiKey: Ledger['updateApiKey'] = (keyId, change) => this.#apiKeys.updateApiKey(keyId, change);
-  prune: Ledger['prune'] = (before) => this.#ingestions.prune(before);
+  createAudit: Ledger['createAudit'] = (audit) => this.#audits.createAudit(audit);
+  getAudit: Ledger['getAudit'] = (tenant, id) => this.#audits.getAudit(tenant, id);
+  listAudits: Ledger['listAudits'] = (tenant, options) => this.#audits.listAudits(tenant, options);
+  activeAudits: Ledger['activeAudits'] = (tenant, options) => this.#audits.activeAudits(tenant, options);
+  takeAudit: Ledger['takeAudit'] = (id) => this.#audits.takeAudit(id);
+  giveBackAudit: Ledger['giveBackAudit'] = (id) => this.#audits.giveBackAudit(id);
+  endAudit: Ledger['endAudit'] = (id, end) => this.#audits.endAudit(id, end);
+  auditStandings: Ledger['auditStandings'] = () => this.#audits.auditStandings();
   close: Ledger['close'] = () => this.#client.close();
+
+  async prune(before: number): Promise<number> {
+    return (await this.#ingestions.prune(before)) + (await this.#audits.pruneAudits(before));
+  }
 
   async getSetting(name: string): Promise<string | null> {
     const value = await this.#client.call('hget', this.#settingsKey, name);
@@ -135,6 +150,7 @@ export class RedisLedger implements Ledger {
     // First what lets its requests in.
     const apiKeys = await this.#apiKeys.dropApiKeysOf(tenant, createdUpTo);
     await this.#changes.dropChangesOf(tenant, createdUpTo);
+    await this.#audits.dropAuditsOf(tenant, createdUpTo);
     return { ...(await this.#ingestions.dropIngestionsOf(tenant, createdUpTo)), apiKeys };
   }
 }

@@ -1,4 +1,5 @@
 import type { SqliteFormat } from './sqlite-database.ts';
+import { AUDITS_LAYOUT } from './sqlite-ledger-audits.ts';
 
 /** The layout of the ledger's file. */
 export const LEDGER_FORMAT: SqliteFormat = {
@@ -66,5 +67,6 @@ export const LEDGER_FORMAT: SqliteFormat = {
     CREATE TABLE ledger_change_generation (id INTEGER PRIMARY KEY CHECK (id = 1), last INTEGER NOT NULL) STRICT;
     INSERT INTO ledger_change_generation VALUES (1, 0);
     `,
+    AUDITS_LAYOUT,
   ],
 };

@@ -1,12 +1,14 @@
 import { sourceKey } from '../contracts/source-place.ts';
 import type { Hold, Ingestion, IngestionStatus, Ledger } from '../ports/ledger.ts';
 import { dropChangesOf } from './sqlite-ledger-changes.ts';
+import { dropAuditsOf, pruneAudits } from './sqlite-ledger-audits.ts';
 import { toIngestion, type LedgerDatabase } from './sqlite-ledger-rows.ts';
 
 const TERMINAL: ReadonlySet<IngestionStatus> = new Set(['completed', 'failed', 'cancelled']);
 
 /** Ledger's methods on ingestions. */
-export function ingestionMethods({ sql, transaction, mustExist }: LedgerDatabase) {
+export function ingestionMethods(database: LedgerDatabase) {
+  const { sql, transaction, mustExist } = database;
   return {
     createIngestion(ingestion: Parameters<Ledger['createIngestion']>[0]): Ingestion {
       return transaction(() => {
@@ -124,6 +126,7 @@ export function ingestionMethods({ sql, transaction, mustExist }: LedgerDatabase
         ).get(tenant, createdUpTo);
         dropChangesOf({ sql }, tenant, createdUpTo);
         const ingestions = sql('DELETE FROM ledger_ingestions WHERE tenant = ? AND created_at <= ?').run(tenant, createdUpTo);
+        dropAuditsOf(database, tenant, createdUpTo);
         const apiKeys = sql('DELETE FROM ledger_api_keys WHERE tenant = ? AND created_at <= ?').run(tenant, createdUpTo);
         return { ingestions: Number(ingestions.changes), failures: Number(row?.['n']), apiKeys: Number(apiKeys.changes) };
       });
@@ -136,7 +139,7 @@ export function ingestionMethods({ sql, transaction, mustExist }: LedgerDatabase
              AND newer.source_key = ledger_ingestions.source_key AND newer.dry_run = 0
              AND (newer.created_at, newer.ingestion_id) > (ledger_ingestions.created_at, ledger_ingestions.ingestion_id)))`,
       ).run(before);
-      return Number(changes);
+      return Number(changes) + pruneAudits(database, before);
     },
   };
 }

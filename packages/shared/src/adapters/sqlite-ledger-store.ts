@@ -2,6 +2,7 @@ import type { DatabaseSync } from 'node:sqlite';
 import { openDatabase } from './sqlite-database.ts';
 import { apiKeyMethods } from './sqlite-ledger-api-keys.ts';
 import { changeMethods } from './sqlite-ledger-changes.ts';
+import { auditMethods } from './sqlite-ledger-audits.ts';
 import { chunkMethods } from './sqlite-ledger-chunks.ts';
 import { failureMethods } from './sqlite-ledger-failures.ts';
 import { LEDGER_FORMAT } from './sqlite-ledger-format.ts';
@@ -34,5 +35,6 @@ function methods(db: DatabaseSync) {
     ...leaseMethods(database),
     ...settingMethods(database),
     ...apiKeyMethods(database),
+    ...auditMethods(database),
   };
 }

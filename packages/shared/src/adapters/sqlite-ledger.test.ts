@@ -57,13 +57,14 @@ test('a file of format 2 is opened with all it holds, and does what is new', asy
       expect((await ledger.failures('i1', { limit: 9 })).failures).toMatchObject([{ key: 'b.png', attempts: 1 }]);
       expect(await ledger.setHold('i1', 'user', { at: 30 })).toBe(true);
       expect(await ledger.listApiKeys(null)).toEqual([]);
+      expect(await ledger.listAudits('t', { limit: 9 })).toEqual([]);
       expect(await ledger.setStatus('i1', ['paused'], 'cancelled', { at: 31 })).toBe(true);
       expect(await ledger.countOutstandingChunks()).toBe(0);
     } finally {
       await ledger.close();
     }
     const migrated = new DatabaseSync(file);
-    expect(migrated.prepare('PRAGMA user_version').get()).toMatchObject({ user_version: 4 });
+    expect(migrated.prepare('PRAGMA user_version').get()).toMatchObject({ user_version: 5 });
     migrated.close();
   } finally {
     await rm(folder, { recursive: true });

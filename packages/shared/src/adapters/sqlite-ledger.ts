@@ -65,6 +65,14 @@ export class SqliteLedger implements Ledger {
   findApiKey: Ledger['findApiKey'] = (secretHash) => this.#thread.call('findApiKey', secretHash);
   listApiKeys: Ledger['listApiKeys'] = (tenant) => this.#thread.call('listApiKeys', tenant);
   updateApiKey: Ledger['updateApiKey'] = (keyId, change) => this.#thread.call('updateApiKey', keyId, change);
+  createAudit: Ledger['createAudit'] = (audit) => this.#thread.call('createAudit', audit);
+  getAudit: Ledger['getAudit'] = (tenant, id) => this.#thread.call('getAudit', tenant, id);
+  listAudits: Ledger['listAudits'] = (tenant, options) => this.#thread.call('listAudits', tenant, options);
+  activeAudits: Ledger['activeAudits'] = (tenant, options) => this.#thread.call('activeAudits', tenant, options);
+  takeAudit: Ledger['takeAudit'] = (id) => this.#thread.call('takeAudit', id);
+  giveBackAudit: Ledger['giveBackAudit'] = (id) => this.#thread.call('giveBackAudit', id);
+  endAudit: Ledger['endAudit'] = (id, end) => this.#thread.call('endAudit', id, end);
+  auditStandings: Ledger['auditStandings'] = () => this.#thread.call('auditStandings');
   deleteTenant: Ledger['deleteTenant'] = (tenant, options) => this.#thread.call('deleteTenant', tenant, options);
   prune: Ledger['prune'] = (before) => this.#thread.call('prune', before);
 

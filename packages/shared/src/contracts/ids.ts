@@ -43,6 +43,21 @@ export function reportKey(tenant: string, ingestionId: string): string {
   return `reports/${tenant}/${ingestionId}.jsonl`;
 }
 
+/** What an audit found, in JSON Lines: a line for each finding. */
+export function auditFindingsKey(tenant: string, auditId: string): string {
+  return `reports/${tenant}/audits/${auditId}.jsonl`;
+}
+
+/** Id of the audit of a tenant that a schedule's turn brings: the same turn twice is one audit. */
+export function scheduledAuditId(tenant: string, turn: string): string {
+  return uuidv5(JSON.stringify(['audit', tenant, turn]), NAMESPACE);
+}
+
+/** Lock name that keeps an audit to one worker at a time. */
+export function auditLockKey(auditId: string): string {
+  return `audit:${auditId}`;
+}
+
 /** Lock name that keeps an ingestion to one planner at a time. */
 export function planLockKey(ingestionId: string): string {
   return `plan:${ingestionId}`;

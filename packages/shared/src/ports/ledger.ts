@@ -1,6 +1,7 @@
 import type { Change } from '../contracts/changes.ts';
 import type { ItemRecord, Source } from '../contracts/records.ts';
 import type { ErrorCode } from '../runtime/errors.ts';
+import type { AuditLedger } from './audit-ledger.ts';
 
 export type IngestionStatus = 'planning' | 'running' | 'paused' | 'completed' | 'failed' | 'cancelled';
 
@@ -133,7 +134,7 @@ export interface ApiKey {
  * index. Every method is one atomic step and durable when it returns. Errors: `ingestion_not_found`, `ledger_unavailable`,
  * `ledger_full`.
  */
-export interface Ledger {
+export interface Ledger extends AuditLedger {
   createIngestion(ingestion: {
     ingestionId: string;
     tenant: string;
@@ -263,7 +264,7 @@ export interface Ledger {
   /** Changes what is given; answers the key as it is then, or null when there is none of that id. */
   updateApiKey(keyId: string, change: { revokedAt?: number; expiresAt?: number; lastUsedAt?: number }): Promise<ApiKey | null>;
   /**
-   * Drops everything of a tenant: ingestions with their chunks and failures, and API keys; with `createdUpTo` (Unix milliseconds)
+   * Drops everything of a tenant: ingestions with their chunks and failures, audits, and API keys; with `createdUpTo` (Unix milliseconds)
    * only what was created until then. Answers how many of each. May take more than one step: one that was broken off is finished
    * by asking again.
    */
@@ -271,7 +272,7 @@ export interface Ledger {
     tenant: string,
     options?: { createdUpTo?: number },
   ): Promise<{ ingestions: number; failures: number; apiKeys: number }>;
-  /** Drops finished ingestions and their failures from before `before`; the newest of each source that is no dry run stays. */
+  /** Drops finished ingestions and their failures, and audits, from before `before`; the newest of each source that is no dry run stays. */
   prune(before: number): Promise<number>;
   close(): Promise<void>;
 }
