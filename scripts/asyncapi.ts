@@ -12,6 +12,7 @@ const TYPES = Object.keys(EVENTS) as EventType[];
 const CHANNELS: Record<(typeof EVENTS)[EventType]['topic'], { title: string; description: string }> = {
   assets: { title: 'Assets', description: 'What became of pictures and passages. Key: the asset id.' },
   ingestions: { title: 'Ingestions', description: 'Ends and pauses of ingestions. Key: the ingestion id.' },
+  audits: { title: 'Audits', description: 'Ends of audits. Key: the audit id.' },
 };
 
 /** A payload as a consumer has to take it: with fields that it does not know, because within a version fields are added. */

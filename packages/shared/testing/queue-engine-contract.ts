@@ -10,6 +10,7 @@ import type { QueuePlace } from '../src/adapters/bullmq-backends.ts';
 import type { JobData } from '../src/contracts/jobs.ts';
 import { SightlineError } from '../src/runtime/errors.ts';
 import type { JobContext, QueueEngine } from '../src/ports/queue-engine.ts';
+import { queueScheduleContract } from './queue-schedule-contract.ts';
 
 export interface QueueServer {
   /** A place that no other test has used. */
@@ -57,6 +58,11 @@ export function queueEngineContract(backend: string, server: () => QueueServer):
     await worker.line('ready');
     return worker;
   };
+
+  queueScheduleContract(backend, async () => {
+    const place = await server().freshPlace();
+    return { open: () => open(place) };
+  });
 
   test(`${backend}: lanes go in order of priority, within a lane in order of age`, async () => {
     const engine = await open(await server().freshPlace());

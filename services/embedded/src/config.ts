@@ -1,5 +1,5 @@
 import { ENCODER_SETTINGS } from '@sightline/encode-worker/config';
-import { CHANGE_SETTINGS, TOMBSTONE_RETENTION_DAYS } from '@sightline/ingest-worker/config';
+import { AUDIT_SETTINGS, CHANGE_SETTINGS, TOMBSTONE_RETENTION_DAYS } from '@sightline/ingest-worker/config';
 import { HTTP_SETTINGS } from '@sightline/query-api/settings';
 import { ENGINE_SETTINGS } from '@sightline/shared/runtime/engine-settings';
 import { SHARED_SETTINGS } from '@sightline/shared/runtime/config';
@@ -10,5 +10,6 @@ export const SETTINGS = {
   ...ENCODER_SETTINGS,
   ...CHANGE_SETTINGS,
   tombstoneRetentionDays: TOMBSTONE_RETENTION_DAYS,
+  ...AUDIT_SETTINGS,
   ...HTTP_SETTINGS,
 };

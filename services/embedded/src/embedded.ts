@@ -3,6 +3,7 @@ import type { Logger } from 'pino';
 import { openEncoder } from '@sightline/encode-worker/open-encoder';
 import { startEncodeWorker } from '@sightline/encode-worker/service';
 import { startGenerateWorker } from '@sightline/generate-worker/service';
+import { auditScheduleOf } from '@sightline/ingest-worker/config';
 import { openChangeFeeds } from '@sightline/ingest-worker/open-change-feeds';
 import { startIngestWorker } from '@sightline/ingest-worker/service';
 import { startQueryApi } from '@sightline/query-api/service';
@@ -67,6 +68,7 @@ export async function startEmbedded(
         config: {
           highWaterChanges: config.highWaterChanges,
           keepTombstonesMs: config.tombstoneRetentionDays * 24 * 3_600_000,
+          auditSchedule: auditScheduleOf(config),
         },
       }),
     ),

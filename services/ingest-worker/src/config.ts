@@ -1,7 +1,7 @@
 import { ENGINE_SETTINGS } from '@sightline/shared/runtime/engine-settings';
 import { STORM_SETTINGS } from '@sightline/shared/ingestion/storm-settings';
 import { z } from 'zod';
-import { SHARED_SETTINGS, healthPort, setting, wholeNumber } from '@sightline/shared/runtime/config';
+import { duration, SHARED_SETTINGS, healthPort, setting, wholeNumber } from '@sightline/shared/runtime/config';
 
 export const TOMBSTONE_RETENTION_DAYS = setting(
   'TOMBSTONE_RETENTION_DAYS',
@@ -25,6 +25,26 @@ export const CHANGE_SETTINGS = {
   ),
 };
 
+export const AUDIT_SETTINGS = {
+  auditEveryMs: setting(
+    'AUDIT_EVERY',
+    duration('1m', '90d').optional(),
+    'How often each tenant with sources is audited, such as `24h`; never by itself when it is not set.',
+  ),
+  auditRepair: setting('AUDIT_REPAIR', z.enum(['true', 'false']).default('false'), 'Whether such an audit repairs what differs.'),
+};
+
+/** When audits come by themselves. */
+export function auditScheduleOf({
+  auditEveryMs,
+  auditRepair,
+}: {
+  auditEveryMs: number | undefined;
+  auditRepair: 'true' | 'false';
+}): { everyMs: number; repair: boolean } | null {
+  return auditEveryMs === undefined ? null : { everyMs: auditEveryMs, repair: auditRepair === 'true' };
+}
+
 export const SETTINGS = {
   redisUrl: SHARED_SETTINGS.redisUrl,
   ...ENGINE_SETTINGS,
@@ -43,6 +63,7 @@ export const SETTINGS = {
   ...STORM_SETTINGS,
   ...CHANGE_SETTINGS,
   tombstoneRetentionDays: TOMBSTONE_RETENTION_DAYS,
+  ...AUDIT_SETTINGS,
   healthHost: SHARED_SETTINGS.healthHost,
   healthPort: healthPort(8081),
 };

@@ -3,7 +3,7 @@ import { openHealthServer } from '@sightline/shared/runtime/health';
 import { openRegistry } from '@sightline/shared/runtime/metrics';
 import { openEngines } from '@sightline/shared/runtime/open-engines';
 import { runMain } from '@sightline/shared/runtime/run-main';
-import { SETTINGS } from './config.ts';
+import { auditScheduleOf, SETTINGS } from './config.ts';
 import { openChangeFeeds } from './open-change-feeds.ts';
 import { startIngestWorker } from './service.ts';
 
@@ -28,6 +28,7 @@ await runMain({ service: 'ingest-worker', settings: SETTINGS, env: process.env }
       highWaterChanges: config.highWaterChanges,
       storm: { objects: config.stormObjects, share: config.stormPercent / 100 },
       keepTombstonesMs: config.tombstoneRetentionDays * 24 * 3_600_000,
+      auditSchedule: auditScheduleOf(config),
     },
   });
   closer.push(service.name, () => service.close());

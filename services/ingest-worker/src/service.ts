@@ -1,4 +1,5 @@
 import { newId } from '@sightline/shared/contracts/ids';
+import type { JobData } from '@sightline/shared/contracts/jobs';
 import { driveChanges } from '@sightline/shared/ingestion/drive-changes';
 import { fencedIndex } from '@sightline/shared/ingestion/tenant-fence';
 import { FailureStorms, STORM_DEFAULTS, type StormLimits } from '@sightline/shared/ingestion/failure-storms';
@@ -11,8 +12,10 @@ import type { QueueEngine } from '@sightline/shared/ports/queue-engine';
 import { sleep } from '@sightline/shared/runtime/sleep';
 import type { Logger } from 'pino';
 import { Gauge, type Registry } from 'prom-client';
+import { openSqliteDoubts } from './adapters/sqlite-doubts.ts';
 import { openSqliteExpectedSet } from './adapters/sqlite-expected-set.ts';
 import { openSqliteItemLines } from './adapters/sqlite-item-lines.ts';
+import { openAuditMetrics } from './audit-metrics.ts';
 import { Backlog } from './core/backlog.ts';
 import type { ChangeFeed } from './core/change-feed.ts';
 import { KeptLines } from './core/kept-lines.ts';
@@ -44,8 +47,18 @@ export interface IngestWorkerConfig {
   keepIngestionsMs: number;
   /** How long the index keeps tombstones of what no user removed. */
   keepTombstonesMs: number;
+  /** Audits that are carried out at once: each reads a tenant's sources and its index to their ends. */
+  auditConcurrency: number;
+  /** How often each tenant with sources is audited, and whether what differs is repaired then; null: only by request. */
+  auditSchedule: { everyMs: number; repair: boolean } | null;
+  /** How much later such an audit looks again at what differs. */
+  auditGraceMs: number;
+  /** Between two looks at the audits that are not over. */
+  sweepAuditsEveryMs: number;
   drainMs: number;
 }
+
+const AUDIT_SCHEDULE = 'audits';
 
 const DEFAULTS: IngestWorkerConfig = {
   concurrency: 4,
@@ -62,6 +75,10 @@ const DEFAULTS: IngestWorkerConfig = {
   highWaterChanges: 100_000,
   keepIngestionsMs: 30 * 24 * 3_600_000,
   keepTombstonesMs: 30 * 24 * 3_600_000,
+  auditConcurrency: 2,
+  auditSchedule: null,
+  auditGraceMs: 60_000,
+  sweepAuditsEveryMs: 2_000,
   // A listing goes on from its cursor at the next start: to wait for its end would only use the deadline up.
   drainMs: 2_000,
 };
@@ -114,7 +131,21 @@ export async function startIngestWorker(deps: IngestWorkerDeps): Promise<Running
   const drive = (tenant: string, count: number): Promise<void> =>
     driveChanges({ queue, spec: index.spec }, { tenant, count, traceId: newId() });
   const notice = { ledger, drive, logger, now: Date.now, sleep, highWaterChanges: config.highWaterChanges };
-  const worker = await queue.work('plan', ingestHandlers(planDeps).plan, { concurrency: config.concurrency });
+  const enqueueAudit = (audit: JobData<'audit'>): Promise<void> =>
+    queue.add('audit', audit, { lane: 'bulk', jobId: `audit-${audit.auditId}` });
+  const handlers = ingestHandlers(planDeps, {
+    ...planDeps,
+    openDoubts: openSqliteDoubts,
+    graceMs: config.auditGraceMs,
+    enqueueAudit,
+    ...openAuditMetrics(deps.registry, ledger),
+  });
+  const workers = [
+    await queue.work('plan', handlers.plan, { concurrency: config.concurrency }),
+    await queue.work('audit', handlers.audit, { concurrency: config.auditConcurrency }),
+    await queue.work('audit-due', handlers['audit-due'], { concurrency: 1 }),
+  ];
+  await scheduleAudits(queue, config.auditSchedule);
   const sweeper = startSweeper(
     {
       ledger,
@@ -125,6 +156,7 @@ export async function startIngestWorker(deps: IngestWorkerDeps): Promise<Running
         queue.add('plan', { tenant, ingestionId, traceId: newId() }, { lane: 'event', jobId: `plan-${ingestionId}` }),
       enqueueChunk: (chunk, handing) => enqueueChunk(chunk, { ...handing, traceId: newId() }),
       driveChanges: drive,
+      enqueueAudit,
       now: Date.now,
     },
     {
@@ -132,6 +164,7 @@ export async function startIngestWorker(deps: IngestWorkerDeps): Promise<Running
       chunksEveryMs: config.sweepChunksEveryMs,
       chunksOlderThanMs: config.sweepChunksOlderThanMs,
       changesEveryMs: config.sweepChangesEveryMs,
+      auditsEveryMs: config.sweepAuditsEveryMs,
       keepIngestionsMs: config.keepIngestionsMs,
       keepTombstonesMs: config.keepTombstonesMs,
     },
@@ -141,7 +174,7 @@ export async function startIngestWorker(deps: IngestWorkerDeps): Promise<Running
     for (const feed of deps.feeds) await feed.start((noticed, signal) => noticeChanges(notice, noticed, signal));
   } catch (error) {
     await sweeper.stop();
-    await worker.close(0);
+    await Promise.all(workers.map((worker) => worker.close(0)));
     throw error;
   }
   return {
@@ -154,7 +187,7 @@ export async function startIngestWorker(deps: IngestWorkerDeps): Promise<Running
     close: async () => {
       await Promise.all(deps.feeds.map((feed) => feed.close()));
       await sweeper.stop();
-      await worker.close(config.drainMs);
+      await Promise.all(workers.map((worker) => worker.close(config.drainMs)));
       keptLines.close();
     },
   };
@@ -179,6 +212,12 @@ function gaugeChanges(registry: Registry, ledger: Ledger): void {
     help: 'How long the oldest owed change has been known of.',
     registers: [registry],
   });
+}
+
+/** One schedule of the stack, whichever worker sets it up; turned off it is ended by the next that starts. */
+async function scheduleAudits(queue: QueueEngine, schedule: IngestWorkerConfig['auditSchedule']): Promise<void> {
+  if (schedule) await queue.schedule('audit-due', AUDIT_SCHEDULE, schedule, { lane: 'bulk', everyMs: schedule.everyMs });
+  else await queue.unschedule('audit-due', AUDIT_SCHEDULE);
 }
 
 function gaugeLedger(registry: Registry, ledger: Ledger): void {

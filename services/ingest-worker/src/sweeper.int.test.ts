@@ -27,6 +27,7 @@ async function sweep(rig: FlowRig, days: number): Promise<void> {
     enqueuePlan: add,
     enqueueChunk: add,
     driveChanges: add,
+    enqueueAudit: add,
     now: () => rig.now() + days * DAY_MS,
   };
   const config = {
@@ -34,6 +35,7 @@ async function sweep(rig: FlowRig, days: number): Promise<void> {
     chunksEveryMs: 1,
     chunksOlderThanMs: 0,
     changesEveryMs: 1,
+    auditsEveryMs: 1,
     keepIngestionsMs: 90 * DAY_MS,
     keepTombstonesMs: 30 * DAY_MS,
   };

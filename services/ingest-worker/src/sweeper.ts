@@ -3,6 +3,7 @@ import { SYSTEM_BUCKET } from '@sightline/shared/contracts/ids';
 import type { Ledger } from '@sightline/shared/ports/ledger';
 import type { ObjectStore } from '@sightline/shared/ports/object-store';
 import type { Logger } from 'pino';
+import { sweepAudits, type SweepAuditDeps } from './core/due-audits.ts';
 import {
   purgeTombstones,
   sweepChanges,
@@ -22,7 +23,9 @@ export interface SweeperConfig {
   changesEveryMs: number;
   /** Younger chunks are surely in the queue still. */
   chunksOlderThanMs: number;
-  /** Finished ingestions are forgotten after that, with their failures, but the newest of each source; reports go then too. */
+  /** Between two looks at the audits that are not over. */
+  auditsEveryMs: number;
+  /** Finished ingestions are forgotten after that, with their failures, but the newest of each source; audits and reports go then too. */
   keepIngestionsMs: number;
   /** Tombstones of the index are dropped after that. */
   keepTombstonesMs: number;
@@ -32,13 +35,17 @@ const PRUNE_EVERY_MS = 3_600_000;
 
 /** Sweeps at once, then again and again until stopped; a sweep that fails is tried again at its next turn. */
 export function startSweeper(
-  deps: SweepDeps & SweepChangesDeps & PurgeDeps & { ledger: Pick<Ledger, 'prune'>; store: Pick<ObjectStore, 'expire'> },
+  deps: SweepDeps &
+    SweepChangesDeps &
+    PurgeDeps &
+    SweepAuditDeps & { ledger: Pick<Ledger, 'prune'>; store: Pick<ObjectStore, 'expire'> },
   config: SweeperConfig,
   logger: Logger,
 ): { stop: () => Promise<void> } {
   const stopping = new AbortController();
   const run = async (): Promise<void> => {
     let chunksAt = performance.now();
+    let auditsAt = performance.now();
     let pruneAt = performance.now();
     let changesAt = performance.now();
     // At the start whatever is owed is driven: the queue may be new.
@@ -55,6 +62,10 @@ export function startSweeper(
         if (performance.now() >= changesAt) {
           changesAt = performance.now() + config.changesEveryMs;
           await sweepChanges(deps);
+        }
+        if (performance.now() >= auditsAt) {
+          auditsAt = performance.now() + config.auditsEveryMs;
+          await sweepAudits(deps);
         }
         if (performance.now() >= pruneAt) {
           // Before it is tried: what is away then must not have all of it done again every turn.

@@ -51,6 +51,15 @@ export async function openQueueEngine(place: QueuePlace, deps: QueueEngineDeps):
   return new BullmqQueueEngine(backends, queues, deps, onError);
 }
 
+function retriesOf(name: JobName) {
+  return {
+    attempts: JOBS[name].attempts,
+    backoff: { type: 'exponential', delay: BACKOFF_MS, jitter: 0.5 },
+    removeOnComplete: KEEP_COMPLETED,
+    removeOnFail: KEEP_FAILED,
+  };
+}
+
 async function openQueue(name: string, backends: QueueBackends, onError: (error: Error) => void): Promise<AnyQueue> {
   const { connection, prefix, factory } = backends.producer;
   const queue: AnyQueue = new Queue<unknown, unknown, string, unknown, unknown, string, IQueueBackend>(
@@ -88,10 +97,7 @@ class BullmqQueueEngine implements QueueEngine {
     const priority = LANE_PRIORITY[options.lane] + Math.min(Math.max(options.place ?? 0, 0), LANE_PLACES - 1);
     const job = await this.#add(name, data, {
       priority,
-      attempts: JOBS[name].attempts,
-      backoff: { type: 'exponential', delay: BACKOFF_MS, jitter: 0.5 },
-      removeOnComplete: KEEP_COMPLETED,
-      removeOnFail: KEEP_FAILED,
+      ...retriesOf(name),
       // Not BullMQ's own job id: a finished job that is still kept would swallow the next one of that id.
       ...(options.jobId !== undefined && {
         deduplication: { id: options.jobId, ...(options.andAfter && { keepLastIfActive: true }) },
@@ -134,6 +140,23 @@ class BullmqQueueEngine implements QueueEngine {
       waiting: async () => (await this.stats(name)).waiting,
     });
     return worker;
+  }
+
+  async schedule<N extends JobName>(
+    name: N,
+    id: string,
+    data: JobData<N>,
+    { lane, everyMs }: { lane: Lane; everyMs: number },
+  ): Promise<void> {
+    const parsed = JOBS[name].schema.parse(data);
+    const opts = { priority: LANE_PRIORITY[lane], ...retriesOf(name) };
+    await this.#reaching(() =>
+      this.#queue(JOBS[name].queue).upsertJobScheduler(id, { every: everyMs }, { name, data: parsed, opts }),
+    );
+  }
+
+  async unschedule(name: JobName, id: string): Promise<void> {
+    await this.#reaching(() => this.#queue(JOBS[name].queue).removeJobScheduler(id));
   }
 
   async stats(name: JobName): ReturnType<QueueEngine['stats']> {

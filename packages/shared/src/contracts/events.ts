@@ -1,5 +1,6 @@
 import { v5 as uuidv5 } from 'uuid';
 import { z } from 'zod';
+import { auditResult } from './audits.ts';
 
 const NAMESPACE = '8d0c4b7e-2a51-5f0e-9c1b-6e3f0a94d7c2';
 
@@ -91,6 +92,24 @@ const paused = z.object({
   }),
 });
 
+const audited = z.object({
+  audit_id: z.string(),
+  status: z.enum(['completed', 'failed']),
+  reason: z.string().max(2_000).nullable().meta({ description: 'Why it failed; null otherwise.' }),
+  place: z
+    .object({ bucket: z.string(), prefix: z.string() })
+    .nullable()
+    .meta({ description: 'What alone was compared; null for everything.' }),
+  clean: z.boolean().nullable().meta({ description: 'Sources and index agree point by point; null where it failed.' }),
+  points: z.int().nonnegative().nullable(),
+  findings: z
+    .object(auditResult.shape.findings.shape)
+    .nullable()
+    .meta({ description: 'How many differences of each kind; GET /v1/audits/{audit_id}/findings lists them.' }),
+  repaired: z.boolean().meta({ description: 'Whether a repair was set going.' }),
+  created_at: z.iso.datetime(),
+});
+
 function event<T extends string, D extends z.ZodType>(type: T, data: D) {
   return z.object({
     specversion: z.literal('1.0'),
@@ -101,7 +120,7 @@ function event<T extends string, D extends z.ZodType>(type: T, data: D) {
       .string()
       .min(1)
       .max(256)
-      .meta({ description: "The asset's or the ingestion's id; events of one subject are in order." }),
+      .meta({ description: "The asset's, the ingestion's or the audit's id; events of one subject are in order." }),
     time: z.iso.datetime().meta({ description: 'When it happened.' }),
     datacontenttype: z.literal('application/json'),
     dataschema: z.literal(dataSchemaOf(type)),
@@ -145,6 +164,11 @@ export const EVENTS = {
     topic: 'ingestions',
     summary: 'An ingestion stands still, with the reason.',
     schema: event('ingestion.paused', paused),
+  },
+  'audit.completed': {
+    topic: 'audits',
+    summary: 'An audit has ended: sources and index were compared, or it failed.',
+    schema: event('audit.completed', audited),
   },
 } as const satisfies Record<string, { topic: string; summary: string; schema: z.ZodType }>;
 

@@ -17,6 +17,18 @@ export const JOBS = {
     }),
     attempts: 5,
   },
+  /** Compare a tenant's sources with the index; what was asked for is read from the ledger. */
+  audit: {
+    queue: 'audit',
+    schema: z.strictObject({ tenant: z.string(), auditId: z.string(), traceId: z.string() }),
+    attempts: 5,
+  },
+  /** A schedule's turn: an audit of each tenant that has sources becomes due. */
+  'audit-due': {
+    queue: 'audit-due',
+    schema: z.strictObject({ repair: z.boolean(), everyMs: z.int().positive() }),
+    attempts: 5,
+  },
   /** Encode one chunk of an ingestion; the chunk's references are read from the ledger. */
   encode: {
     queue: 'encode',

@@ -53,6 +53,14 @@ export interface QueueEngine {
    * be taken by another worker, no attempt is counted.
    */
   work<N extends JobName>(name: N, handler: JobHandler<N>, options: { concurrency: number }): Promise<JobWorker>;
+  /**
+   * Has a job added every so often, from now on and for ever, whoever else lives: the same `id` is one schedule however many ask for
+   * it, and asking again with the same interval leaves its turns as they are. Each turn's job has an id of its own, the same
+   * each time it is tried. A turn that comes while the one before it still waits may be left out.
+   */
+  schedule<N extends JobName>(name: N, id: string, data: JobData<N>, options: { lane: Lane; everyMs: number }): Promise<void>;
+  /** Ends a schedule, with the turn that waits for its time; one that is not there is left so. */
+  unschedule(name: JobName, id: string): Promise<void>;
   /** Depth and age of the oldest waiting job, in total and per lane. */
   stats(name: JobName): Promise<LaneStats & { active: number; delayed: number; failed: number; lanes: Record<Lane, LaneStats> }>;
   /** Throws while the queue does not answer, or a worker of this process takes nothing although jobs wait. */

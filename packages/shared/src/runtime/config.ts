@@ -52,6 +52,23 @@ export function wholeNumber(min: number, max: number): z.ZodType<number> {
     .refine((value) => value >= min && value <= max, expected);
 }
 
+const DURATION_UNITS_MS = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
+
+/** Milliseconds from `90s`, `15m`, `24h` or `7d`, of at least `least` and at most `most` in the same form. */
+export function duration(least: string, most: string): z.ZodType<number> {
+  const expected = `expected a duration from ${least} to ${most}, such as 90s, 15m, 24h or 7d`;
+  return z
+    .string(expected)
+    .refine((text) => toMs(text) !== null, expected)
+    .transform((text) => toMs(text) ?? 0)
+    .refine((ms) => ms >= (toMs(least) ?? 0) && ms <= (toMs(most) ?? 0), expected);
+}
+
+function toMs(text: string): number | null {
+  const [, count, unit] = /^(\d{1,9})([smhd])$/.exec(text) ?? [];
+  return count === undefined ? null : Number(count) * DURATION_UNITS_MS[unit as keyof typeof DURATION_UNITS_MS];
+}
+
 /** A URL of one of the given schemes, as text. */
 export function urlOf(...schemes: string[]): z.ZodType<string> {
   const expected = `expected a URL that starts with ${schemes.map((scheme) => `${scheme}://`).join(' or ')}`;

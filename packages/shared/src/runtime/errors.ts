@@ -71,6 +71,10 @@ export const ERRORS = {
     retryable: false,
     httpStatus: 404,
   },
+  audit_not_found: { message: 'There is no such audit.', retryable: false, httpStatus: 404 },
+  audit_state: { message: 'The audit is in a state in which that cannot be done.', retryable: false, httpStatus: 409 },
+  audit_kills_worker: { message: 'The audit ended the worker that tried, each time.', retryable: false, httpStatus: 500 },
+  too_many_audits: { message: 'Too many audits of this tenant are going.', retryable: true, httpStatus: 429 },
   job_handed_back: {
     message: 'This worker does not serve what the job asks for; another one does.',
     retryable: true,

@@ -1,11 +1,10 @@
+import type { FindingKind } from '@sightline/shared/contracts/audits';
 import { passageAssetId, pictureAssetId } from '@sightline/shared/contracts/ids';
 import type { PointRecord } from '@sightline/shared/contracts/records';
 import { isItemTombstone } from '@sightline/shared/ingestion/record-removal';
 import type { ChunkEntry } from '@sightline/shared/ports/ledger';
 import type { AssetPoint, IndexSpec } from '@sightline/shared/ports/vector-index';
 import type { ExpectedItem, ExpectedPicture, ExpectedSet, SeenItem } from './expected-set.ts';
-
-export type FindingKind = 'missing' | 'extra' | 'stale' | 'duplicate' | 'malformed';
 
 /** A point where sources and index disagree. */
 export interface Finding {

@@ -23,6 +23,16 @@ export interface KnownSource {
   rank: number;
 }
 
+interface ReadOptions {
+  within?: Region | undefined;
+  beside?: Ingestion | undefined;
+  /** With `within`: the manifests elsewhere are read too. */
+  allManifests?: boolean | undefined;
+  /** Of manifests these records alone, and no place is listed: it is only found out whether it could be. */
+  only?: ((record: ItemRecord) => boolean) | undefined;
+  signal?: AbortSignal | undefined;
+}
+
 /** What was read of the sources. */
 export interface Expectation {
   /** Sources that are known and could not be read: what they name is not known, so nothing may be called extra on their account. */
@@ -40,10 +50,22 @@ export interface Expectation {
  * `beside` adds the manifests that were ingested beside this one, whose records may have come before its own.
  */
 export async function expectSources(
-  { store, ledger, openItemLines }: ExpectDeps,
+  deps: ExpectDeps,
   tenant: string,
   set: ExpectedSet,
   { within, beside, signal }: { within?: Region; beside?: Ingestion; signal?: AbortSignal } = {},
+): Promise<Expectation> {
+  const expectation = await readSources(deps, tenant, set, { within, beside, signal });
+  await lookAtNamed(deps.store, tenant, set, { within, signal });
+  return expectation;
+}
+
+/** As `expectSources`, but for the pictures that only manifests name: whether they are there is not looked at. */
+export async function readSources(
+  { store, ledger, openItemLines }: ExpectDeps,
+  tenant: string,
+  set: ExpectedSet,
+  { within, beside, allManifests, only, signal }: ReadOptions,
 ): Promise<Expectation> {
   const expectation: Expectation = { unreadable: [], listed: [], sources: [], unread: [] };
   for (const [rank, ingestion] of (await ledger.latestIngestions(tenant)).entries()) {
@@ -51,6 +73,10 @@ export async function expectSources(
     if (!place) continue;
     const source = { ingestion, place, rank };
     if (within && !overlaps(place, within)) {
+      if (place.manifestKey !== null && allManifests) {
+        await readInto(expectation, source, () => expectItems({ store, openItemLines }, tenant, set, source, signal, only));
+        continue;
+      }
       const ranBeside = beside && sourcePlace(beside.source)?.manifestKey !== null && isBeside(ingestion, beside);
       if (place.manifestKey === null) continue;
       if (!ranBeside) {
@@ -59,18 +85,33 @@ export async function expectSources(
       }
     }
     await readInto(expectation, source, async () => {
-      if (place.manifestKey !== null) await expectItems({ store, openItemLines }, tenant, set, source, signal);
+      if (place.manifestKey !== null) await expectItems({ store, openItemLines }, tenant, set, source, signal, only);
       else {
         expectation.listed.push(place);
+        if (only) return assertListable(store, place);
         for await (const { bucket, key, eTag } of listPictures(store, within ? smaller(place, within) : place, { signal })) {
           set.addPicture({ assetId: pictureAssetId(tenant, bucket, key), bucket, key, eTag });
         }
       }
     });
   }
+  return expectation;
+}
+
+/** Finds out which of the pictures that nobody has looked at are there; with `within` only of those in that place. */
+export async function lookAtNamed(
+  store: ObjectStore,
+  tenant: string,
+  set: ExpectedSet,
+  { within, signal }: { within?: Region | undefined; signal?: AbortSignal | undefined },
+): Promise<void> {
   const regions = within ? [within] : set.unlistedBuckets().map((bucket) => ({ bucket, prefix: '' }));
   for (const region of regions) await lookAtUnlisted(store, tenant, set, region, signal);
-  return expectation;
+}
+
+/** Throws `source_not_found` for what cannot be listed; asks for one object only. */
+async function assertListable(store: ObjectStore, { bucket, prefix }: SourcePlace): Promise<void> {
+  for await (const _ of store.list({ bucket, prefix })) break;
 }
 
 /** Reads of the manifests that were left out the items that are doubtful, and notes those that cannot be read. */

@@ -44,8 +44,11 @@ export class Repair {
     if (this.#doomed.length >= DELETIONS_AT_ONCE) await this.#delete();
   }
 
-  /** Ingests anew; answers the new ingestions, which a running stack takes up within a second and another at its start. */
-  async finish(): Promise<Ingestion[]> {
+  /**
+   * Sets going what is left to do, which a running stack takes up within a second and another at its start. Answers the new
+   * ingestions, and how many objects are looked at anew.
+   */
+  async finish(): Promise<{ ingestions: Ingestion[]; changes: number }> {
     await this.#delete();
     const { ledger, now } = this.#deps;
     const ingestions: Ingestion[] = [];
@@ -54,7 +57,7 @@ export class Repair {
       if (!this.#concerned.has(ingestionId) && !(this.#areItemsConcerned && hasItems)) continue;
       ingestions.push(await ledger.createIngestion({ ingestionId: newId(), tenant: this.#tenant, source, createdAt: now() }));
     }
-    return ingestions;
+    return { ingestions, changes: 0 };
   }
 
   /** The sources that can have the object. */

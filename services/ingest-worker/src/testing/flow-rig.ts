@@ -16,22 +16,25 @@ import { DEFAULT_TENANT, newId } from '@sightline/shared/contracts/ids';
 import type { Source } from '@sightline/shared/contracts/records';
 import { fencedIndex } from '@sightline/shared/ingestion/tenant-fence';
 import { FailureStorms, STORM_DEFAULTS } from '@sightline/shared/ingestion/failure-storms';
+import type { Audit } from '@sightline/shared/ports/audit-ledger';
 import type { EventLog } from '@sightline/shared/ports/event-log';
 import type { Ingestion, Ledger } from '@sightline/shared/ports/ledger';
 import type { ObjectStore } from '@sightline/shared/ports/object-store';
 import type { VectorIndex } from '@sightline/shared/ports/vector-index';
 import { toSightlineError } from '@sightline/shared/runtime/errors';
 import { pino } from 'pino';
+import { openSqliteDoubts } from '../adapters/sqlite-doubts.ts';
 import { openSqliteExpectedSet } from '../adapters/sqlite-expected-set.ts';
 import { openSqliteItemLines } from '../adapters/sqlite-item-lines.ts';
 import { advanceIngestion } from '../core/advance-ingestion.ts';
-import { auditIndex, type AuditReport } from '../core/audit.ts';
+import { auditIndex, type AuditDeps, type AuditOptions, type AuditReport } from '../core/audit.ts';
 import { Backlog } from '../core/backlog.ts';
 import type { Noticed } from '../core/change-feed.ts';
 import type { Finding } from '../core/compare-point.ts';
 import { noticeChanges } from '../core/notice-changes.ts';
 import { KeptLines } from '../core/kept-lines.ts';
 import type { ChunkRef, Handing, PlanDeps } from '../core/plan-deps.ts';
+import { runAudit, type RunAuditDeps } from '../core/run-audit.ts';
 import { sweepChunks, sweepIngestions } from '../core/sweep.ts';
 
 /** Thrown where a test lets the process die. */
@@ -260,12 +263,56 @@ export class FlowRig {
     return this.ingestion(ingestionId);
   }
 
-  async audit(): Promise<{ report: AuditReport; findings: Finding[] }> {
+  /** Without a grace, unless `options` say otherwise. */
+  async audit(
+    options: Partial<AuditOptions> = {},
+    more: Partial<AuditDeps> = {},
+  ): Promise<{ report: AuditReport; findings: Finding[] }> {
     const findings: Finding[] = [];
+    const looks = auditIndex({ ...this.#auditDeps(), ...more }, DEFAULT_TENANT, { place: null, graceMs: 0, ...options });
+    for (;;) {
+      const next = await looks.next();
+      if (next.done) return { report: next.value, findings };
+      findings.push(next.value);
+    }
+  }
+
+  #auditDeps(): AuditDeps {
     const { store, ledger, index } = this;
-    const deps = { store, ledger, index, openItemLines: openSqliteItemLines, openExpectedSet: openSqliteExpectedSet };
-    const report = await auditIndex(deps, DEFAULT_TENANT, { onFinding: (finding) => void findings.push(finding) });
-    return { report, findings };
+    const sets = { openItemLines: openSqliteItemLines, openExpectedSet: openSqliteExpectedSet, openDoubts: openSqliteDoubts };
+    return { store, ledger, index, ...sets, sleep };
+  }
+
+  async askAudit(more: Partial<Parameters<Ledger['createAudit']>[0]> = {}): Promise<Audit> {
+    const asked = {
+      auditId: newId(),
+      tenant: DEFAULT_TENANT,
+      place: null,
+      repair: false,
+      graceMs: 0,
+      askedBy: 'request',
+    } as const;
+    return this.ledger.createAudit({ ...asked, createdAt: this.now(), ...more });
+  }
+
+  /** As a job of its own has it carried out. Rejects with Crash when the process died. Answers the audit as it is then. */
+  async runAudit(
+    { auditId, tenant }: { auditId: string; tenant: string },
+    more: Partial<RunAuditDeps> = {},
+    lastAttempt = true,
+  ): Promise<Audit | null> {
+    const life = new AbortController();
+    const deps = this.#deps(life);
+    const sets = { openItemLines: openSqliteItemLines, openExpectedSet: openSqliteExpectedSet, openDoubts: openSqliteDoubts };
+    try {
+      const job = { tenant, auditId, traceId: 'test' };
+      await runAudit({ ...deps, ...sets, onEnd: () => {}, ...more }, job, { lastAttempt, signal: life.signal });
+    } catch (error) {
+      throw life.signal.aborted ? new Crash() : error;
+    } finally {
+      deps.keptLines.close();
+    }
+    return this.ledger.getAudit(tenant, auditId);
   }
 
   async close(): Promise<void> {

@@ -49,6 +49,8 @@ export class InProcessQueue implements QueueEngine {
     return this.#answer(JOBS['encode-query'].schema.parse(data));
   };
 
+  schedule: QueueEngine['schedule'] = () => Promise.reject(new SightlineError('queue_unavailable'));
+  unschedule: QueueEngine['unschedule'] = () => Promise.reject(new SightlineError('queue_unavailable'));
   work: QueueEngine['work'] = () => Promise.reject(new SightlineError('queue_unavailable'));
   stats: QueueEngine['stats'] = async () => {
     const none = { waiting: 0, oldestWaitingSeconds: 0 };
