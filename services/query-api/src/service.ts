@@ -28,6 +28,7 @@ import { RecordKeywords } from './core/record-keywords.ts';
 import { Thumbnails } from './core/thumbnails.ts';
 import { ProgressStreams } from './progress-streams.ts';
 import type { RateLimitStore } from './rate-limits.ts';
+import { auditRoutes } from './routes/audit-routes.ts';
 import { assetRoutes } from './routes/asset-routes.ts';
 import { ingestionControlRoutes } from './routes/ingestion-control-routes.ts';
 import { ingestionRoutes } from './routes/ingestion-routes.ts';
@@ -113,6 +114,7 @@ export async function createQueryApi(
   };
   ingestionRoutes(app, ingestions);
   ingestionControlRoutes(app, ingestions);
+  auditRoutes(app, { ledger, queue, store, now });
   searchRoutes(app, {
     search: {
       index,

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { reportKey, SYSTEM_BUCKET, tenantPrefixes } from '@sightline/shared/contracts/ids';
+import { auditFindingsKey, reportKey, SYSTEM_BUCKET, tenantPrefixes } from '@sightline/shared/contracts/ids';
 import { createApiKey } from './core/api-keys.ts';
 import { openRig, type Rig } from './testing/query-api-rig.ts';
 
@@ -15,7 +15,7 @@ const STUCK_MS = 3_000;
 let rig: Rig;
 let control: Rig;
 /** What alpha has an id for. */
-const alpha = { assets: [] as string[], ingestions: [] as string[], keys: [] as string[], cursor: '' };
+const alpha = { assets: [] as string[], ingestions: [] as string[], audits: [] as string[], keys: [] as string[], cursor: '' };
 let betaKey: string;
 let controlKey: string;
 
@@ -54,12 +54,17 @@ async function fill({ ledger, store, addPicture, addPassage }: Rig, tenant: stri
   ];
   const done = await ingestion(ledger, tenant, `${tenant}-done`, 'completed');
   const going = tenant === 'alpha' ? await ingestion(ledger, tenant, `${tenant}-going`, 'running') : done;
+  const audited = await audit(ledger, tenant, `${tenant}-audit`);
   const wanted = { tenant, name: `key of ${mark}`, scopes: ['admin' as const], expiresAt: null };
   const { key, secret } = await createApiKey({ ledger, now: Date.now, randomBytes }, wanted);
   for (const prefix of tenantPrefixes(tenant))
     await store.put({ bucket: SYSTEM_BUCKET, key: `${prefix}${mark}` }, Buffer.from(mark), { contentType: 'text/plain' });
   await store.put({ bucket: SYSTEM_BUCKET, key: reportKey(tenant, done) }, Buffer.from(mark), { contentType: 'text/plain' });
+  const findings = `${JSON.stringify({ kind: 'missing', asset_id: null, bucket: 'shared', key: mark, detail: mark })}\n`;
+  const listed = { bucket: SYSTEM_BUCKET, key: auditFindingsKey(tenant, audited) };
+  await store.put(listed, Buffer.from(findings), { contentType: 'application/x-ndjson' });
   if (tenant === 'alpha') {
+    alpha.audits.push(audited);
     alpha.assets.push(...assets);
     alpha.ingestions.push(done, going);
     alpha.keys.push(key.keyId);
@@ -84,6 +89,18 @@ async function ingestion(
   await ledger.addChunk(ingestionId, { chunkNo: 0, entries: [], listed: 1, failures, after: null, cursor: mark, at: 1 });
   await ledger.setStatus(ingestionId, ['planning'], status, { at: 2 });
   return ingestionId;
+}
+
+async function audit(ledger: Rig['ledger'], tenant: string, auditId: string): Promise<string> {
+  const mark = tenant === 'alpha' ? MARK : 'betaword';
+  const place = { bucket: 'shared', prefix: mark };
+  await ledger.createAudit({ auditId, tenant, place, repair: false, graceMs: 0, askedBy: 'request', createdAt: 1 });
+  const first = [{ kind: 'missing', asset_id: null, bucket: 'shared', key: mark, detail: mark } as const];
+  const counts = { points: 1, agreed: { indexed: 1, failed: 0, removed: 0 }, healed: 0, listed: 1 };
+  const findings = { missing: 1, extra: 0, stale: 0, duplicate: 0, malformed: 0 };
+  const result = { clean: false, ...counts, findings, first, unreadable: [], running: [], repair: null };
+  await ledger.endAudit(auditId, { status: 'completed', result, at: 2 });
+  return auditId;
 }
 
 interface Asked {
@@ -113,6 +130,10 @@ const fromAlpha = (ids: () => string[]) => fc.nat().map((n) => ids()[n % ids().l
 const someIngestion = fc.oneof(
   fromAlpha(() => alpha.ingestions),
   fc.constantFrom('beta-done', 'no-such'),
+);
+const someAudit = fc.oneof(
+  fromAlpha(() => alpha.audits),
+  fc.constantFrom('beta-audit', 'no-such'),
 );
 const someAsset = fromAlpha(() => alpha.assets);
 const someItem = fc.constantFrom('shoe-1', 'own-alpha', 'no-such');
@@ -227,6 +248,17 @@ const ATTEMPTS: Record<string, fc.Arbitrary<Asked>> = {
     path('/v1/ingestions/{id}/resume', someIngestion),
     fc.constantFrom({}, { accept_failures: true }),
   ),
+  'POST /v1/audits': post(
+    at('/v1/audits'),
+    fc.constantFrom<object>(
+      { repair: true, grace_seconds: 0 },
+      { place: { bucket: 'sightline', prefix: 'reports/alpha/' } },
+      { tenant: 'alpha' },
+    ),
+  ),
+  'GET /v1/audits': get(fc.constantFrom('/v1/audits?limit=100', '/v1/audits?tenant=alpha')),
+  'GET /v1/audits/{audit_id}': get(path('/v1/audits/{id}', someAudit)),
+  'GET /v1/audits/{audit_id}/findings': get(path('/v1/audits/{id}/findings', someAudit)),
   'POST /v1/keys': post(
     at('/v1/keys'),
     fc.constantFrom<object>({ name: 'n', scopes: ['admin'], tenant: 'alpha' }, { name: 'n', scopes: ['read'] }),
@@ -278,16 +310,24 @@ async function stateOfAlpha(): Promise<string> {
   const points = await rig.index.scan('alpha', { limit: 100, withVectors: true });
   const ingestions = await rig.ledger.listIngestions('alpha', { limit: 100 });
   const failures = await Promise.all(ingestions.map(({ ingestionId }) => rig.ledger.failures(ingestionId, { limit: 100 })));
+  const audits = await rig.ledger.listAudits('alpha', { limit: 100 });
   const keys = await rig.ledger.listApiKeys('alpha');
   const stored: string[] = [];
   for (const prefix of tenantPrefixes('alpha'))
     for await (const { key, eTag } of rig.store.list({ bucket: SYSTEM_BUCKET, prefix })) stored.push(`${key} ${eTag}`);
-  return JSON.stringify({ points, ingestions, failures, keys: keys.map((key) => ({ ...key, lastUsedAt: null })), stored });
+  return JSON.stringify({
+    points,
+    ingestions,
+    failures,
+    audits,
+    keys: keys.map((key) => ({ ...key, lastUsedAt: null })),
+    stored,
+  });
 }
 
 test("no request of a tenant's key reads or changes anything of another tenant", async () => {
   const before = await stateOfAlpha();
-  const known = () => [MARK, ...alpha.assets, ...alpha.ingestions, ...alpha.keys];
+  const known = () => [MARK, ...alpha.assets, ...alpha.ingestions, ...alpha.audits, ...alpha.keys];
   const statuses = new Map<string, Set<number>>();
   const search = trySearch.map((asked) => ({ name: 'POST /v1/search', ...asked }));
   const tried = (await operations()).flatMap(({ name, attempt }) =>
@@ -317,6 +357,10 @@ test("no request of a tenant's key reads or changes anything of another tenant",
     'GET /v1/index',
     'GET /v1/ingestions',
     'GET /v1/ingestions/{ingestion_id}',
+    'GET /v1/audits',
+    'POST /v1/audits',
+    'GET /v1/audits/{audit_id}',
+    'GET /v1/audits/{audit_id}/findings',
     'GET /v1/keys',
     'POST /v1/keys',
   ])

@@ -73,6 +73,7 @@ export const ERRORS = {
   },
   audit_not_found: { message: 'There is no such audit.', retryable: false, httpStatus: 404 },
   audit_state: { message: 'The audit is in a state in which that cannot be done.', retryable: false, httpStatus: 409 },
+  audit_findings_expired: { message: 'The findings of the audit are not kept any more.', retryable: false, httpStatus: 404 },
   audit_kills_worker: { message: 'The audit ended the worker that tried, each time.', retryable: false, httpStatus: 500 },
   too_many_audits: { message: 'Too many audits of this tenant are going.', retryable: true, httpStatus: 429 },
   job_handed_back: {
