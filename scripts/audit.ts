@@ -49,8 +49,13 @@ async function audit(closer: Closer): Promise<Outcome[]> {
     const repair = flags.repair ? new Repair({ ledger, index, store, now: Date.now, sleep }, tenant) : null;
     const list: Finding[] = [];
     const deps = {
-      ...{ store, ledger, index, sleep },
-      ...{ openItemLines: openSqliteItemLines, openExpectedSet: openSqliteExpectedSet, openDoubts: openSqliteDoubts },
+      store,
+      ledger,
+      index,
+      sleep,
+      openItemLines: openSqliteItemLines,
+      openExpectedSet: openSqliteExpectedSet,
+      openDoubts: openSqliteDoubts,
     };
     const looks = auditIndex(deps, tenant, { place: null, graceMs });
     let next = await looks.next();

@@ -73,7 +73,7 @@ test('an object that changes from look to look is in flight; one that stands sti
   });
   expect(settles).toMatchObject({ graces: 3, found: ['stale cold.png'], report: { healed: 1 } });
   await rig.write('hot.png', 'again');
-  const never = await auditWhile((grace) => rig.write('hot.png', `${'x'.repeat(grace)}`));
+  const never = await auditWhile((grace) => rig.write('hot.png', 'x'.repeat(grace)));
   expect(never).toMatchObject({ graces: 4, found: ['stale hot.png'] });
 });
 

@@ -50,7 +50,13 @@ async function start(config: Partial<IngestWorkerConfig>): Promise<{ registry: R
   const registry = new Registry();
   const times = { sweepEveryMs: 100, sweepAuditsEveryMs: 200, drainMs: 1_000, auditGraceMs: 0 };
   const service = await startIngestWorker({
-    ...{ store, index, ledger, events, queue, logger, registry },
+    store,
+    index,
+    ledger,
+    events,
+    queue,
+    logger,
+    registry,
     config: { ...times, ...config },
   });
   closer.push('ingest', () => service.close());
