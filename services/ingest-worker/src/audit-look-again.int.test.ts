@@ -95,6 +95,28 @@ test('a failed change accounts for an absence, as a failed object of an ingestio
   expect((await rig.audit()).findings).toMatchObject([{ kind: 'missing', key: 'b.png' }]);
 });
 
+test('a picture that only a manifest names is looked at again by what the manifest says', async () => {
+  for (const key of ['a.png', 'b.png', 'c.png']) await rig.write(key, key);
+  const lines = ['a.png', 'b.png', 'c.png'].map((key) => JSON.stringify({ item_id: key, title: key, images: [key] }));
+  await rig.write('m.jsonl', lines.join('\n'));
+  await rig.run({ type: 'manifest', uri: `${rig.source}/m.jsonl` });
+  const { version } = await rig.ledger.leaseKeys([], { ttlMs: 1 });
+  const lost = pictureAssetId(DEFAULT_TENANT, rig.source, 'a.png');
+  await rig.index.delete([{ assetId: lost, tenant: DEFAULT_TENANT, version, reason: 'gone', object: null, at: 1 }]);
+  const named = [...lines.slice(0, 2), JSON.stringify({ item_id: 'd', title: 'd', images: ['b.png'] })];
+  await rig.write('m.jsonl', named.join('\n'));
+  const { report, findings } = await rig.audit();
+  expect(report.healed).toBe(0);
+  const found = findings.map(({ kind, key, detail }) => `${kind} ${key}: ${detail}`).toSorted();
+  expect(found).toEqual(
+    expect.arrayContaining([
+      'extra c.png: no source has it',
+      'malformed b.png: the record of item d is missing or old',
+      expect.stringMatching(/^missing a.png|^malformed a.png/),
+    ]),
+  );
+});
+
 test('of a place only its pictures are compared, with the records on them', async () => {
   for (const key of ['in/a.png', 'in/b.png', 'out/c.png']) await rig.write(key, key);
   await rig.write('m.jsonl', JSON.stringify({ item_id: 'A', title: 'A', text: 'Words.', images: ['in/a.png'] }));

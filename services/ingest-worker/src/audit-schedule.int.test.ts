@@ -154,6 +154,7 @@ test('a turn begins no second audit while one is going, nor soon after the last,
   expect(audit).toMatchObject({ repair: true, askedBy: 'schedule', place: null });
   await rig.ledger.endAudit(audit?.auditId ?? '', { status: 'failed', reason: 'r', at: now });
   await beginDueAudits(deps, turn, 'turn-3');
+  expect(await rig.ledger.listAudits(DEFAULT_TENANT, { limit: 9 })).toHaveLength(1);
   now += 60_000;
   await beginDueAudits(deps, turn, 'turn-4');
   expect(await rig.ledger.listAudits(DEFAULT_TENANT, { limit: 9 })).toHaveLength(2);
