@@ -33,7 +33,7 @@ test('exits with 0 only when sources and index agree, beside the open stores; --
       tenants: [{ tenant: 'default', findings: { missing: 1, extra: 1, stale: 0, duplicate: 0, malformed: 0 } }],
     });
     expect((await audit(dataDir, '--repair')).exitCode).toBe(1);
-    await rig.drive();
+    await rig.driveChanges();
     expect((await audit(dataDir)).exitCode).toBe(0);
   } finally {
     await rig.close();

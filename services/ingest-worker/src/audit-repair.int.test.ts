@@ -46,7 +46,9 @@ async function expectFound(...expected: [Finding['kind'], key: string][]): Promi
   const sleep = (ms: number, signal?: AbortSignal): Promise<void> => sleepFor(Math.min(ms, 5), undefined, { signal });
   const repair = new Repair({ ledger, index, store, now: () => rig.now(), sleep }, DEFAULT_TENANT);
   for (const finding of findings) await repair.take(finding);
-  expect((await repair.finish()).ingestions.length).toBeGreaterThan(0);
+  const { ingestions, changes } = await repair.finish();
+  expect(ingestions.length + changes).toBeGreaterThan(0);
+  await rig.driveChanges();
   await rig.drive();
   expect((await rig.audit()).findings).toEqual([]);
 }
@@ -96,6 +98,24 @@ test('a record that is old, on a picture and as a passage, is malformed', async 
     },
   ]);
   await expectFound(['malformed', 'a.png'], ['malformed', 'item:B'], ['malformed', 'item:B']);
+});
+
+test('a picture that only a manifest names comes back through it', async () => {
+  await rig.put('shop', 'p/x.png', 'x');
+  const line = JSON.stringify({ item_id: 'X', title: 'X', text: 'Words.', images: ['x.png'] });
+  await rig.put('shop', 'p/m.jsonl', line);
+  await rig.run({ type: 'manifest', uri: 's3://shop/p/m.jsonl' });
+  await rig.index.delete([
+    {
+      assetId: pictureAssetId(DEFAULT_TENANT, 'shop', 'p/x.png'),
+      tenant: DEFAULT_TENANT,
+      version: await version(),
+      reason: 'gone',
+      object: { bucket: 'shop', key: 'p/x.png', eTag: null },
+      at: 1,
+    },
+  ]);
+  await expectFound(['missing', 'p/x.png'], ['missing', 'item:X']);
 });
 
 test('passages that nobody wrote are missing, and those of an unknown item are extra', async () => {

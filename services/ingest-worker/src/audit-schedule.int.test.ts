@@ -55,6 +55,7 @@ async function start(config: Partial<IngestWorkerConfig>): Promise<{ registry: R
     ledger,
     events,
     queue,
+    feeds: [],
     logger,
     registry,
     config: { ...times, ...config },

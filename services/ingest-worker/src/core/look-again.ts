@@ -1,5 +1,6 @@
 import { passageAssetId, pictureAssetId } from '@sightline/shared/contracts/ids';
 import { contains, type Region } from '@sightline/shared/contracts/source-place';
+import { isSidecar } from '@sightline/shared/ingestion/sidecars';
 import type { AuditDeps } from './audit.ts';
 import { compareItem, comparePoint, type Agreement, type Finding } from './compare-point.ts';
 import type { DoubtedPoint, Doubts } from './doubts.ts';
@@ -7,7 +8,6 @@ import { dropRemovedItems } from './drop-removed-items.ts';
 import { lookAtNamed, readSources, type Expectation } from './expect-sources.ts';
 import type { ExpectedSet, SeenItem } from './expected-set.ts';
 import { addKnownFailures } from './known-failures.ts';
-import { isSidecar } from './list-pictures.ts';
 
 const PAGE = 500;
 

@@ -1,5 +1,6 @@
 import { assetLockKey, newId } from '@sightline/shared/contracts/ids';
 import { contains, sourcePlace } from '@sightline/shared/contracts/source-place';
+import { KnownPlaces } from '@sightline/shared/ingestion/known-places';
 import { withLeasedKeys, type LeaseDeps } from '@sightline/shared/ingestion/key-lease';
 import type { Ingestion, Ledger } from '@sightline/shared/ports/ledger';
 import type { ObjectStore } from '@sightline/shared/ports/object-store';
@@ -13,21 +14,29 @@ export interface RepairDeps extends LeaseDeps {
   now: () => number;
 }
 
-const DELETIONS_AT_ONCE = 64;
+interface ObjectPlace {
+  bucket: string;
+  key: string;
+}
+
+const AT_ONCE = 64;
 const LEASE_TTL_MS = 15_000;
 
 /**
- * Puts right what an audit finds. Points that are wrong in themselves, or that no source has, become tombstones at once; for
- * everything else the sources concerned are ingested anew, which finds what is right unchanged. Holds a few findings at most.
+ * Puts right what an audit finds. An object that a source lists is written down as changed, so that an encode worker brings its point
+ * in step with what the store has; what is about records has the manifests ingested anew, which finds what is right unchanged. Points
+ * that are wrong in themselves, or that no source has, become tombstones first. Holds a few findings at most.
  */
 export class Repair {
   readonly #deps: RepairDeps;
   readonly #tenant: string;
   readonly #concerned = new Set<string>();
-  #sources: Promise<Ingestion[]> | null = null;
+  #sources: Promise<{ ingestions: Ingestion[]; known: KnownPlaces }> | null = null;
   #areItemsConcerned = false;
   #doomed: { assetId: string; finding: Finding }[] = [];
+  #changed: ObjectPlace[] = [];
   deleted = 0;
+  #changes = 0;
 
   constructor(deps: RepairDeps, tenant: string) {
     this.#deps = deps;
@@ -35,13 +44,12 @@ export class Repair {
   }
 
   async take(finding: Finding): Promise<void> {
-    if (finding.bucket === null) this.#areItemsConcerned = true;
-    else await this.#concern({ bucket: finding.bucket, key: finding.key });
-    const isWrongItself = finding.entry === null && (finding.kind === 'malformed' || finding.kind === 'duplicate');
-    const isPointExtra = finding.kind === 'extra' && (finding.bucket === null || finding.entry?.object !== undefined);
-    if (finding.assetId === null || !(isWrongItself || isPointExtra)) return;
-    this.#doomed.push({ assetId: finding.assetId, finding });
-    if (this.#doomed.length >= DELETIONS_AT_ONCE) await this.#delete();
+    if (finding.bucket === null) {
+      this.#areItemsConcerned = true;
+      if (finding.assetId !== null && (isWrongInItself(finding) || finding.kind === 'extra'))
+        this.#doom(finding.assetId, finding);
+    } else await this.#takeOfObject(finding, { bucket: finding.bucket, key: finding.key });
+    if (this.#doomed.length + this.#changed.length >= AT_ONCE) await this.#carryOut();
   }
 
   /**
@@ -49,7 +57,7 @@ export class Repair {
    * ingestions, and how many objects are looked at anew.
    */
   async finish(): Promise<{ ingestions: Ingestion[]; changes: number }> {
-    await this.#delete();
+    await this.#carryOut();
     const { ledger, now } = this.#deps;
     const ingestions: Ingestion[] = [];
     for (const { ingestionId, source } of await ledger.latestIngestions(this.#tenant)) {
@@ -57,16 +65,51 @@ export class Repair {
       if (!this.#concerned.has(ingestionId) && !(this.#areItemsConcerned && hasItems)) continue;
       ingestions.push(await ledger.createIngestion({ ingestionId: newId(), tenant: this.#tenant, source, createdAt: now() }));
     }
-    return { ingestions, changes: 0 };
+    return { ingestions, changes: this.#changes };
   }
 
-  /** The sources that can have the object. */
-  async #concern(object: { bucket: string; key: string }): Promise<void> {
-    this.#sources ??= this.#deps.ledger.latestIngestions(this.#tenant);
-    for (const { ingestionId, source } of await this.#sources) {
+  async #takeOfObject(finding: Finding, object: ObjectPlace): Promise<void> {
+    const { kind, assetId, entry } = finding;
+    const { known } = await this.#readSources();
+    const isListed = known.standingOf(object) === 'listed';
+    if (entry?.record) return this.#concern(object, 'all');
+    if (kind === 'extra' && !isListed) return this.#doom(assetId, finding);
+    if (isWrongInItself(finding)) this.#doom(assetId, finding);
+    // A point that has to be made anew has lost its records as well.
+    if (kind === 'missing' || isWrongInItself(finding)) await this.#concern(object, 'manifests');
+    if (isListed || kind === 'stale') this.#changed.push(object);
+  }
+
+  #doom(assetId: string | null, finding: Finding): void {
+    if (assetId !== null) this.#doomed.push({ assetId, finding });
+  }
+
+  /** Ingests anew the sources that can have the object. */
+  async #concern(object: ObjectPlace, which: 'all' | 'manifests'): Promise<void> {
+    const { ingestions } = await this.#readSources();
+    for (const { ingestionId, source } of ingestions) {
       const place = sourcePlace(source);
-      if (place && contains(place, object)) this.#concerned.add(ingestionId);
+      if (!place || !contains(place, object) || (which === 'manifests' && place.manifestKey === null)) continue;
+      this.#concerned.add(ingestionId);
     }
+  }
+
+  #readSources(): Promise<{ ingestions: Ingestion[]; known: KnownPlaces }> {
+    this.#sources ??= this.#deps.ledger
+      .latestIngestions(this.#tenant)
+      .then((ingestions) => ({ ingestions, known: new KnownPlaces(ingestions) }));
+    return this.#sources;
+  }
+
+  /** What is wrong goes before it is looked at anew: the new look must not find it right. */
+  async #carryOut(): Promise<void> {
+    await this.#delete();
+    const changed = this.#changed;
+    this.#changed = [];
+    if (changed.length === 0) return;
+    const noted = changed.map((object) => ({ change: { kind: 'object' as const, ...object }, changedAt: null }));
+    await this.#deps.ledger.noteChanges(this.#tenant, noted, this.#deps.now());
+    this.#changes += noted.length;
   }
 
   async #delete(): Promise<void> {
@@ -89,4 +132,8 @@ export class Repair {
       }
     });
   }
+}
+
+function isWrongInItself({ entry, kind }: Finding): boolean {
+  return entry === null && (kind === 'malformed' || kind === 'duplicate');
 }
