@@ -42,7 +42,7 @@ export function loadRecord(no: number) {
   const line = lines[no % lines.length];
   if (!line) throw new Error('The sample is empty.');
   const { item_id, title, text, attributes } = line;
-  const records = [{ itemId: `${item_id}-${no}`, title, text, attributes }];
+  const records = [{ itemId: `${item_id}-${no}`, title, text, attributes, pictures: [], pushed: false }];
   return { records, keywords: pointKeywords(records) };
 }
 

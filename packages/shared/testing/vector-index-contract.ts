@@ -12,6 +12,7 @@ import {
   TENANT,
   textVector,
 } from './vector-index-points.ts';
+import { describeIndexRecords } from './vector-index-records-contract.ts';
 import { describeIndexRaces } from './vector-index-race-contract.ts';
 import { describeIndexSearch } from './vector-index-search-contract.ts';
 
@@ -430,4 +431,5 @@ export function describeVectorIndex(name: string, open: OpenIndex): void {
   describeIndexSearch(name, () => index);
   describeIndexFilters(name, () => index);
   describeIndexRaces(name, () => index);
+  describeIndexRecords(name, () => index);
 }

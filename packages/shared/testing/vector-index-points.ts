@@ -47,8 +47,14 @@ export function picture(key: string, change: Partial<PictureWrite> = {}): Pictur
   };
 }
 
-export function itemRecord(itemId: string, text = '', attributes: Attributes = {}): PointRecord {
-  return { itemId, title: `Title of ${itemId}`, text, attributes };
+export function itemRecord(
+  itemId: string,
+  text = '',
+  attributes: Attributes = {},
+  more: { keys?: string[]; pushed?: boolean } = {},
+): PointRecord {
+  const pictures = (more.keys ?? []).map((key) => ({ bucket: BUCKET, key }));
+  return { itemId, title: `Title of ${itemId}`, text, attributes, pictures, pushed: more.pushed ?? false };
 }
 
 /** The record's half of the picture `key`; keywords are those of its records' texts unless given. */

@@ -74,7 +74,7 @@ test('bytes that failed before and are good now are missing', async () => {
 });
 
 test('a record that is old, on a picture and as a passage, is malformed', async () => {
-  const old = { itemId: 'A', title: 'old', text: 'One.', attributes: {} };
+  const old = { itemId: 'A', title: 'old', text: 'One.', attributes: {}, pictures: [], pushed: false };
   const common = { tenant: DEFAULT_TENANT, keywords: ['old'], recordVersion: await version(), indexedAt: 1 };
   const vector = Float32Array.from({ length: 16 }, () => 0.25);
   await rig.index.writeRecords([
@@ -93,7 +93,7 @@ test('a record that is old, on a picture and as a passage, is malformed', async 
       kind: 'passage',
       object: null,
       passageNo: 0,
-      records: [{ itemId: 'B', title: 'B', text: 'Other.', attributes: {} }],
+      records: [{ itemId: 'B', title: 'B', text: 'Other.', attributes: {}, pictures: [], pushed: false }],
       vector,
     },
   ]);
@@ -131,7 +131,7 @@ test('passages that nobody wrote are missing, and those of an unknown item are e
       kind: 'passage',
       object: null,
       passageNo: 0,
-      records: [{ itemId: 'X', title: 'X', text: '', attributes: {} }],
+      records: [{ itemId: 'X', title: 'X', text: '', attributes: {}, pictures: [], pushed: false }],
       keywords: ['x'],
       vector: Float32Array.from({ length: 16 }, () => 0.25),
       recordVersion: await version(),

@@ -82,7 +82,7 @@ test('a removal is agreed on while the bytes are those that were removed', () =>
 test('the order of attributes and the white space between passages make no difference', () => {
   const item = { itemId: 'A', title: 'T', text: 'One.  Two.', attributes: { a: 1, b: 'x' }, pictures: [] };
   set.addItem(item, [{ assetId: ID, bucket: '/b', key: 'a.png', eTag: null }], 0);
-  const record = { itemId: 'A', title: 'T', text: 'One. Two.', attributes: { b: 'x', a: 1 } };
+  const record = { itemId: 'A', title: 'T', text: 'One. Two.', attributes: { b: 'x', a: 1 }, pictures: [], pushed: false };
   const vectors = { image: UNIT, text: UNIT };
   expect(compare({ records: [record], hasText: true, vectors })).toEqual(['indexed']);
   expect(compare({ records: [{ ...record, attributes: { a: 2, b: 'x' } }], hasText: true, vectors })[0]).toMatch(/^malformed/);

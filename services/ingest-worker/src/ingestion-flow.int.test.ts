@@ -123,9 +123,10 @@ test('a manifest goes in: records stand on their pictures, further passages alon
   const { counts, status } = await ingestManifest();
   expect(status).toBe('completed');
   expect(counts).toEqual({ listed: 4, indexed: 3, unchanged: 0, duplicate: 0, failed: 1 });
+  const named = { pictures: [{ bucket: rig.source, key: 'p/1.png' }], pushed: false };
   expect((await point('p/1.png'))?.records).toEqual([
-    { itemId: 'A', title: 'Cooler', text: 'First.', attributes: { socket: 'AM4', tdp: 65 } },
-    { itemId: 'B', title: 'Shared', text: '', attributes: {} },
+    { itemId: 'A', title: 'Cooler', text: 'First.', attributes: { socket: 'AM4', tdp: 65 }, ...named },
+    { itemId: 'B', title: 'Shared', text: '', attributes: {}, ...named },
   ]);
   const passages = await rig.index.findByItem(DEFAULT_TENANT, 'A');
   expect(

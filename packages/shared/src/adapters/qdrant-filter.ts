@@ -1,5 +1,6 @@
 import { hash } from 'node:crypto';
 import type { Schemas } from '@qdrant/js-client-rest';
+import { pictureAssetId } from '../contracts/ids.ts';
 import type { Filter, FilterValue } from '../contracts/filter.ts';
 import type { PointRecord } from '../contracts/records.ts';
 
@@ -20,10 +21,19 @@ function facet(name: string, value: Scalar): number {
   return Number.parseInt(hash('sha256', JSON.stringify([name, typeof value, value]), 'hex').slice(0, 12), 16);
 }
 
-/** What `facets` holds of a point's records. The record's own id wins over an attribute called item_id. */
-export function facetsOf(records: PointRecord[]): number[] {
+/** No attribute is called so: their names have no NUL. */
+const PICTURE = '\0picture';
+const PUSHED = '\0pushed';
+
+/**
+ * What `facets` holds of a point's records: their attributes, the asset ids of the pictures that they name, and whether one was
+ * pushed. The record's own id wins over an attribute called item_id.
+ */
+export function facetsOf(tenant: string, records: PointRecord[]): number[] {
   const facets = new Set<number>();
-  for (const { itemId, attributes } of records) {
+  for (const { itemId, attributes, pictures, pushed } of records) {
+    for (const { bucket, key } of pictures) facets.add(facet(PICTURE, pictureAssetId(tenant, bucket, key)));
+    if (pushed) facets.add(facet(PUSHED, true));
     for (const [name, value] of Object.entries({ ...attributes, item_id: itemId }))
       for (const one of Array.isArray(value) ? value : [value]) facets.add(facet(name, one));
   }
@@ -42,6 +52,17 @@ export function searchFilter(tenant: string, filter: Filter | undefined): { must
       { nested: { key: 'records', filter: { must: fields.map(([name, wanted]) => matches(name, wanted)) } } },
     ],
   };
+}
+
+/** Of the tenant's points those whose records name one of these pictures, and a few that do not: see `facet`. */
+export function namingFilter(tenant: string, assetIds: string[]): { must: Condition[] } {
+  return { must: [tenantIs(tenant), { key: 'facets', match: { any: assetIds.map((id) => facet(PICTURE, id)) } }] };
+}
+
+/** Points with a pushed record. */
+export function pushedFilter(tenant: string): { must: Condition[] } {
+  const isPushed = { nested: { key: 'records', filter: { must: [{ key: 'pushed', match: { value: true } }] } } };
+  return { must: [tenantIs(tenant), { key: 'facets', match: { any: [facet(PUSHED, true)] } }, isPushed] };
 }
 
 function narrowed(name: string, wanted: FilterValue): Condition[] {

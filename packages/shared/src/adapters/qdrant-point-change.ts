@@ -61,7 +61,7 @@ export function pictureChange(write: PictureWrite, vector: Float32Array): PointC
 /** `vector` is the write's, normalised; null where there is no text. */
 export function recordChange(write: RecordWrite, vector: Float32Array | null): PointChange {
   const records = write.records.toSorted((a, b) => (a.itemId < b.itemId ? -1 : 1));
-  const half = { kind: write.kind, passageNo: write.passageNo, records, facets: facetsOf(records) };
+  const half = { kind: write.kind, passageNo: write.passageNo, records, facets: facetsOf(write.tenant, records) };
   const keywords = documentVector(write.keywords);
   const has = { hasText: vector !== null, hasKeywords: keywords !== null };
   return ({ id, payload, vector: stored }) => {

@@ -1,6 +1,6 @@
 import { hash } from 'node:crypto';
 import { z } from 'zod';
-import { attributes } from '../contracts/records.ts';
+import { pointRecord } from '../contracts/records.ts';
 import type { AssetPoint, DeletionReason } from '../ports/vector-index.ts';
 import type { SparseVector } from './qdrant-keywords.ts';
 
@@ -17,7 +17,7 @@ export const pointPayload = z.object({
   sizeBytes: z.number().nullable(),
   widthPx: z.number().nullable(),
   heightPx: z.number().nullable(),
-  records: z.array(z.object({ itemId: z.string(), title: z.string(), text: z.string(), attributes })),
+  records: z.array(pointRecord),
   /** See facetsOf. */
   facets: z.array(z.number()),
   passageNo: z.number(),

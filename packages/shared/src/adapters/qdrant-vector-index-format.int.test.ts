@@ -87,7 +87,7 @@ suite(qdrantMissing ? `qdrant collections (${qdrantMissing})` : 'qdrant collecti
     await expect(room.open(alias)).rejects.toMatchObject({ code: 'index_unavailable' });
     const index = await room.open(alias, { spec: CONTRACT_SPEC });
     await index.writePictures([picture('a')]);
-    expect(await formatOf(`${alias}-1`)).toEqual({ format: 1, ...CONTRACT_SPEC });
+    expect(await formatOf(`${alias}-1`)).toEqual({ format: 2, ...CONTRACT_SPEC });
     expect(await index.count(TENANT)).toEqual({ live: 1, deleted: 0 });
   });
 
@@ -110,7 +110,7 @@ suite(qdrantMissing ? `qdrant collections (${qdrantMissing})` : 'qdrant collecti
       facets: { data_type: 'integer', points: 1 },
       deleted: { data_type: 'bool', points: 2 },
     });
-    expect(config.metadata).toEqual({ sightline: { format: 1, ...CONTRACT_SPEC } });
+    expect(config.metadata).toEqual({ sightline: { format: 2, ...CONTRACT_SPEC } });
     expect(await index.search(TENANT, { colour: 'red' }, [{ space: 'image', vector: imageVector(1), limit: 5 }])).toMatchObject([
       [{ assetId: assetIdOf('a') }],
     ]);

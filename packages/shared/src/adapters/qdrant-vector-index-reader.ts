@@ -1,7 +1,8 @@
+import { pictureAssetId } from '../contracts/ids.ts';
 import type { Filter } from '../contracts/filter.ts';
 import type { AssetPoint, IndexSpec, Leg, LegHit, Space } from '../ports/vector-index.ts';
 import type { QdrantConnection } from './qdrant-connection.ts';
-import { searchFilter, tenantIs, type Condition, type QdrantFilter } from './qdrant-filter.ts';
+import { namingFilter, pushedFilter, searchFilter, tenantIs, type Condition, type QdrantFilter } from './qdrant-filter.ts';
 import { HAS_FIELD, pointId, readStoredPoint, toAssetPoint, type StoredPoint } from './qdrant-point.ts';
 import { sampleIds } from './qdrant-sample.ts';
 import { searchLegs, type SearchSettings } from './qdrant-search.ts';
@@ -30,6 +31,17 @@ export function indexReads(connection: QdrantConnection, collection: string, spe
       pages.push(await page({ must: [{ has_id: some }, tenantIs(tenant)] }, some.length, vectors));
     }
     return pages.flat();
+  };
+
+  const all = async (filter: QdrantFilter): Promise<AssetPoint[]> => {
+    const found: AssetPoint[] = [];
+    for (let offset: string | null = null; ;) {
+      const points = await page(filter, PAGE, false, offset);
+      found.push(...points.map((point) => toAssetPoint(point, false)));
+      const last = points.at(-1);
+      if (!last || points.length < PAGE) return found;
+      offset = following(last.id);
+    }
   };
 
   const count = async (...must: Condition[]): Promise<number> => {
@@ -64,16 +76,22 @@ export function indexReads(connection: QdrantConnection, collection: string, spe
       return found;
     },
 
-    async findByItem(tenant: string, itemId: string): Promise<AssetPoint[]> {
-      const filter = searchFilter(tenant, { item_id: itemId });
-      const found: AssetPoint[] = [];
-      for (let offset: string | null = null; ;) {
-        const points = await page(filter, PAGE, false, offset);
-        found.push(...points.map((point) => toAssetPoint(point, false)));
-        const last = points.at(-1);
-        if (!last || points.length < PAGE) return found;
-        offset = following(last.id);
+    findByItem(tenant: string, itemId: string): Promise<AssetPoint[]> {
+      return all(searchFilter(tenant, { item_id: itemId }));
+    },
+
+    async findByPicture(tenant: string, assetIds: string[]): Promise<Map<string, AssetPoint[]>> {
+      const found = new Map<string, AssetPoint[]>();
+      const ids = [...new Set(assetIds)];
+      for (let from = 0; from < ids.length; from += PAGE) {
+        const asked = new Set(ids.slice(from, from + PAGE));
+        for (const point of await all(namingFilter(tenant, [...asked]))) {
+          const named = point.records.flatMap(({ pictures }) => pictures);
+          for (const id of new Set(named.map(({ bucket, key }) => pictureAssetId(tenant, bucket, key))))
+            if (asked.has(id)) found.set(id, [...(found.get(id) ?? []), point]);
+        }
       }
+      return found;
     },
 
     search(tenant: string, filter: Filter | undefined, legs: Leg[]): Promise<LegHit[][]> {
@@ -87,10 +105,14 @@ export function indexReads(connection: QdrantConnection, collection: string, spe
       return points.flatMap(({ vector }) => vector[space] ?? []);
     },
 
-    async scan(tenant: string, { after, limit, withVectors = false }: { after?: string; limit: number; withVectors?: boolean }) {
+    async scan(
+      tenant: string,
+      { after, limit, withVectors = false, pushed }: { after?: string; limit: number; withVectors?: boolean; pushed?: boolean },
+    ) {
       if (limit <= 0) return [];
+      const filter = pushed ? pushedFilter(tenant) : { must: [tenantIs(tenant)] };
       const id = after === undefined ? null : pointId(tenant, after);
-      const points = await page({ must: [tenantIs(tenant)] }, limit, withVectors && VECTORS, id && following(id));
+      const points = await page(filter, limit, withVectors && VECTORS, id && following(id));
       return points.map((point) => toAssetPoint(point, withVectors));
     },
 

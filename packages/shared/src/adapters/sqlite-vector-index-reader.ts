@@ -1,7 +1,7 @@
 import type { DatabaseSync, SQLOutputValue } from 'node:sqlite';
 import { z } from 'zod';
 import type { Filter } from '../contracts/filter.ts';
-import { attributes } from '../contracts/records.ts';
+import { pointRecord } from '../contracts/records.ts';
 import type { AssetPoint, DeletionReason, IndexSpec, Leg, LegHit, Space } from '../ports/vector-index.ts';
 import { filterSql } from './sqlite-filter.ts';
 import { ftsQuery } from './sqlite-keywords.ts';
@@ -11,7 +11,7 @@ import { unitVector, vectorBytes } from './unit-vector.ts';
 
 type Row = Record<string, SQLOutputValue>;
 
-const storedRecords = z.array(z.object({ itemId: z.string(), title: z.string(), text: z.string(), attributes }));
+const storedRecords = z.array(pointRecord);
 const kind = z.enum(['picture', 'passage']);
 const reason = z.enum(['gone', 'removed', 'failed']) satisfies z.ZodType<DeletionReason>;
 
@@ -143,6 +143,19 @@ function indexReads(db: DatabaseSync, spec: IndexSpec) {
       );
     },
 
+    findByPicture(tenant: string, assetIds: string[]): { pictureId: string; point: AssetPoint }[] {
+      const no = tenantNo(tenant);
+      if (no === null) return [];
+      const { low, high } = idRange(no);
+      const rows = db
+        .prepare(
+          `SELECT named_pictures.picture_id, points.* FROM named_pictures JOIN points USING (id)
+           WHERE picture_id IN (SELECT value FROM json_each(?)) AND id > ? AND id <= ? ORDER BY points.asset_id`,
+        )
+        .all(JSON.stringify(assetIds), low, high);
+      return rows.map((row) => ({ pictureId: String(row['picture_id']), point: toPoint(row, tenant) }));
+    },
+
     search(tenant: string, filter: Filter | undefined, legs: Leg[]): LegHit[][] {
       return atOneMoment(db, () => {
         // Tenant numbers start at 1: the range of number 0 is empty.
@@ -174,8 +187,9 @@ function indexReads(db: DatabaseSync, spec: IndexSpec) {
       return rows.flatMap((row) => vectorOf(row['vector']) ?? []);
     },
 
-    scan(tenant: string, after: string, limit: number, withVectors: boolean): AssetPoint[] {
-      return points(tenant, 'points.asset_id > ? ORDER BY points.asset_id LIMIT ?', [after, limit], withVectors);
+    scan(tenant: string, after: string, limit: number, withVectors: boolean, pushed: boolean): AssetPoint[] {
+      const which = pushed ? 'points.pushed = 1 AND' : '';
+      return points(tenant, `${which} points.asset_id > ? ORDER BY points.asset_id LIMIT ?`, [after, limit], withVectors);
     },
 
     count(tenant: string): { live: number; deleted: number } {

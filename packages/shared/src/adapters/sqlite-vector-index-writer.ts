@@ -1,4 +1,5 @@
 import type { DatabaseSync } from 'node:sqlite';
+import { pictureAssetId } from '../contracts/ids.ts';
 import type { PointRecord } from '../contracts/records.ts';
 import type { Deletion, IndexSpec, PictureWrite, RecordWrite, Space } from '../ports/vector-index.ts';
 import { inTransaction } from './sqlite-database.ts';
@@ -28,7 +29,7 @@ function indexWrites(db: DatabaseSync, spec: IndexSpec) {
       WHERE id = :id AND coalesce(image_version, -1) < :version`),
     record: db.prepare(`
       UPDATE points SET kind = :kind, bucket = coalesce(:bucket, bucket), key = coalesce(:key, key), passage_no = :passageNo,
-        records = :records, has_text = :hasText, record_live = 1, record_version = :version, record_at = :at
+        records = :records, pushed = :pushed, has_text = :hasText, record_live = 1, record_version = :version, record_at = :at
       WHERE id = :id AND coalesce(record_version, -1) < :version`),
     deletePicture: db.prepare(`
       UPDATE points SET bucket = coalesce(:bucket, bucket), key = coalesce(:key, key), etag = :eTag, sha256 = :sha256,
@@ -36,7 +37,7 @@ function indexWrites(db: DatabaseSync, spec: IndexSpec) {
         deleted_because = :reason, deleted_at = :at
       WHERE id = :id AND coalesce(image_version, -1) < :version`),
     deleteRecord: db.prepare(`
-      UPDATE points SET records = '[]', has_text = 0, record_live = 0, record_version = :version, record_at = :at,
+      UPDATE points SET records = '[]', pushed = 0, has_text = 0, record_live = 0, record_version = :version, record_at = :at,
         deleted_because = :reason, deleted_at = :at
       WHERE id = :id AND coalesce(record_version, -1) < :version`),
     putVector: {
@@ -49,6 +50,8 @@ function indexWrites(db: DatabaseSync, spec: IndexSpec) {
     },
     addAttribute: db.prepare('INSERT OR IGNORE INTO attributes (name, value, id, record_no) VALUES (?, ?, ?, ?)'),
     dropAttributes: db.prepare('DELETE FROM attributes WHERE id = ?'),
+    addNamed: db.prepare('INSERT OR IGNORE INTO named_pictures (picture_id, id) VALUES (?, ?)'),
+    dropNamed: db.prepare('DELETE FROM named_pictures WHERE id = ?'),
     addKeywords: db.prepare('INSERT INTO keywords (rowid, words) VALUES (?, ?)'),
     dropKeywords: db.prepare('DELETE FROM keywords WHERE rowid = ?'),
     expired: db.prepare(`
@@ -59,6 +62,7 @@ function indexWrites(db: DatabaseSync, spec: IndexSpec) {
       'DELETE FROM text_vectors WHERE id > :low AND id <= :high',
       // Its primary key begins with the attribute's name, so the points lead the way.
       'DELETE FROM attributes WHERE id IN (SELECT id FROM points WHERE id > :low AND id <= :high)',
+      'DELETE FROM named_pictures WHERE id IN (SELECT id FROM points WHERE id > :low AND id <= :high)',
       'DELETE FROM keywords WHERE rowid IN (SELECT id FROM points WHERE id > :low AND id <= :high)',
     ].map((sql) => db.prepare(sql)),
     dropPoints: db.prepare('DELETE FROM points WHERE id > :low AND id <= :high'),
@@ -88,6 +92,12 @@ function indexWrites(db: DatabaseSync, spec: IndexSpec) {
           statements.addAttribute.run(name, storedValue(one), id, recordNo);
       }
     });
+  };
+
+  const setNamed = (id: number, tenant: string, records: PointRecord[]): void => {
+    statements.dropNamed.run(id);
+    for (const { pictures } of records)
+      for (const { bucket, key } of pictures) statements.addNamed.run(pictureAssetId(tenant, bucket, key), id);
   };
 
   const setKeywords = (id: number, keywords: string[]): void => {
@@ -123,6 +133,7 @@ function indexWrites(db: DatabaseSync, spec: IndexSpec) {
             key: object?.key ?? null,
             passageNo,
             records: JSON.stringify(ordered),
+            pushed: ordered.some(({ pushed }) => pushed) ? 1 : 0,
             hasText: vector ? 1 : 0,
             version: recordVersion,
             at: indexedAt,
@@ -130,6 +141,7 @@ function indexWrites(db: DatabaseSync, spec: IndexSpec) {
           if (changes === 0) return;
           setVector('text', id, assetId, vector);
           setAttributes(id, ordered);
+          setNamed(id, tenant, ordered);
           setKeywords(id, keywords);
         });
       });
@@ -145,6 +157,7 @@ function indexWrites(db: DatabaseSync, spec: IndexSpec) {
           if (statements.deleteRecord.run(half).changes === 0) continue;
           setVector('text', id, assetId, null);
           setAttributes(id, []);
+          setNamed(id, tenant, []);
           setKeywords(id, []);
         }
       });

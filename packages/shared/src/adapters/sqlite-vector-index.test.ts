@@ -88,6 +88,29 @@ describeVectorIndex('sqlite', async () => {
   };
 });
 
+test('an index from before records had their pictures is brought up to date with what it holds', async () => {
+  const file = await newFile();
+  const before = await openSqliteVectorIndex({ file, spec: CONTRACT_SPEC });
+  await before.writePictures([picture('a')]);
+  await before.writeRecords([pictureRecord('a', [itemRecord('a', 'shoe', { colour: 'red' })])]);
+  await before.close();
+  const old = new DatabaseSync(file);
+  old.exec(`DROP TABLE named_pictures; DROP INDEX pushed_points; ALTER TABLE points DROP COLUMN pushed;
+    UPDATE points SET records = '[{"itemId":"a","title":"Old","text":"shoe","attributes":{"colour":"red"}}]'; PRAGMA user_version=1`);
+  old.close();
+
+  const index = await open(file);
+  const upgraded = (await index.findByItem(TENANT, 'a'))[0];
+  expect(upgraded?.records).toEqual([
+    { itemId: 'a', title: 'Old', text: 'shoe', attributes: { colour: 'red' }, pictures: [], pushed: false },
+  ]);
+  const record = itemRecord('a', 'shoe', {}, { keys: ['a'], pushed: true });
+  await index.writeRecords([pictureRecord('a', [record], { recordVersion: 2 })]);
+  expect((await index.findByPicture(TENANT, [assetIdOf('a')])).size).toBe(1);
+  expect(await index.scan(TENANT, { limit: 5, pushed: true })).toHaveLength(1);
+  expectSound(file);
+});
+
 test('two processes and this one write the same points, and the versions decide', async () => {
   const file = await newFile();
   const index = await open(file, CONTRACT_SPEC);

@@ -53,9 +53,15 @@ function sqliteVectorIndex(writer: SqliteThread<IndexWriter>, reader: SqliteThre
       return new Map(found.map(({ sha256, ...rest }) => [sha256, rest]));
     },
     findByItem: (tenant, itemId) => reader.call('findByItem', tenant, itemId),
+    findByPicture: async (tenant, assetIds) => {
+      const found = await reader.call('findByPicture', tenant, assetIds);
+      const byPicture = Map.groupBy(found, ({ pictureId }) => pictureId);
+      return new Map([...byPicture].map(([pictureId, named]) => [pictureId, named.map(({ point }) => point)]));
+    },
     search: (tenant, filter, legs) => reader.call('search', tenant, filter, legs),
     sample: (tenant, space, limit) => reader.call('sample', tenant, space, limit),
-    scan: (tenant, { after = '', limit, withVectors = false }) => reader.call('scan', tenant, after, limit, withVectors),
+    scan: (tenant, { after = '', limit, withVectors = false, pushed = false }) =>
+      reader.call('scan', tenant, after, limit, withVectors, pushed),
     count: (tenant) => reader.call('count', tenant),
     close: async () => {
       await Promise.all([reader.close(), writer.close()]);

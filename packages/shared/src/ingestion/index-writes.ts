@@ -11,6 +11,7 @@ export function withWrites(index: VectorIndex, writes: IndexWrites): VectorIndex
     get: (...args) => index.get(...args),
     findImageVectors: (...args) => index.findImageVectors(...args),
     findByItem: (...args) => index.findByItem(...args),
+    findByPicture: (...args) => index.findByPicture(...args),
     search: (...args) => index.search(...args),
     sample: (...args) => index.sample(...args),
     scan: (...args) => index.scan(...args),

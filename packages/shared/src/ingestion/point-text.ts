@@ -24,7 +24,7 @@ export function pointKeywords(records: PointRecord[]): string[] {
   );
 }
 
-/** Equal in everything that is indexed; the order of attributes does not count. */
+/** Equal in everything that is kept; the order of attributes does not count. */
 export function sameRecords(a: PointRecord[], b: PointRecord[]): boolean {
   return a.length === b.length && a.every((record, i) => canonical(record) === canonical(b[i]));
 }
@@ -32,5 +32,6 @@ export function sameRecords(a: PointRecord[], b: PointRecord[]): boolean {
 function canonical(record: PointRecord | undefined): string {
   if (!record) return '';
   const attributes = Object.entries(record.attributes).sort(([a], [b]) => (a < b ? -1 : 1));
-  return JSON.stringify([record.itemId, record.title, record.text, attributes]);
+  const pictures = record.pictures.map(({ bucket, key }) => [bucket, key]);
+  return JSON.stringify([record.itemId, record.title, record.text, attributes, pictures, record.pushed]);
 }

@@ -33,8 +33,25 @@ export async function removedItems(
   tenant: string,
   records: (RecordContent & { itemId: string })[],
 ): Promise<Set<string>> {
-  if (records.length === 0) return new Set();
-  const firsts = await index.get(tenant, records.map(({ itemId }) => passageAssetId(tenant, itemId, 0))); // prettier-ignore
+  return removedAmong(await firstPassages(index, tenant, records), tenant, records);
+}
+
+/** The points of passage 0 of these items, by asset id, tombstones included. */
+export async function firstPassages(
+  index: Pick<VectorIndex, 'get'>,
+  tenant: string,
+  records: { itemId: string }[],
+): Promise<Map<string, AssetPoint>> {
+  if (records.length === 0) return new Map();
+  return index.get(tenant, [...new Set(records.map(({ itemId }) => passageAssetId(tenant, itemId, 0)))]);
+}
+
+/** As `removedItems`, of items whose `firstPassages` are at hand. */
+export function removedAmong(
+  firsts: ReadonlyMap<string, AssetPoint>,
+  tenant: string,
+  records: (RecordContent & { itemId: string })[],
+): Set<string> {
   const removed = records.filter((record) => {
     const first = firsts.get(passageAssetId(tenant, record.itemId, 0));
     return isItemTombstone(first) && first?.sha256 === recordDigest(record);

@@ -112,12 +112,20 @@ export interface VectorIndex {
   ): Promise<Map<string, { vector: Float32Array; widthPx: number; heightPx: number }>>;
   /** Live points that an item's record stands on: pictures and passages. */
   findByItem(tenant: string, itemId: string): Promise<AssetPoint[]>;
+  /**
+   * Of each of these pictures (asset ids) the live points with a record that names it, whether the picture is indexed or not;
+   * ordered by asset id. Pictures that no record names are absent.
+   */
+  findByPicture(tenant: string, assetIds: string[]): Promise<Map<string, AssetPoint[]>>;
   /** All legs in one round trip, each under the tenant's and the given filter, tombstones left out. */
   search(tenant: string, filter: Filter | undefined, legs: Leg[]): Promise<LegHit[][]>;
   /** Up to `limit` vectors of a space, evenly over the ids: the background that calibration measures against. */
   sample(tenant: string, space: Space, limit: number): Promise<Float32Array[]>;
-  /** Every point in ascending order of id, tombstones included, in pages; for the audit. */
-  scan(tenant: string, options: { after?: string; limit: number; withVectors?: boolean }): Promise<AssetPoint[]>;
+  /** Every point in ascending order of id, tombstones included, in pages; for the audit. `pushed`: those with pushed records only. */
+  scan(
+    tenant: string,
+    options: { after?: string; limit: number; withVectors?: boolean; pushed?: boolean },
+  ): Promise<AssetPoint[]>;
   count(tenant: string): Promise<{ live: number; deleted: number }>;
   /**
    * Drops tombstones made before `before` (Unix milliseconds); answers how many. Those with reason `removed` stay for ever: they

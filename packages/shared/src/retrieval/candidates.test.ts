@@ -13,6 +13,8 @@ const record = (itemId: string, more: Partial<PointRecord> = {}): PointRecord =>
   title: '',
   text: '',
   attributes: {},
+  pictures: [],
+  pushed: false,
   ...more,
 });
 

@@ -13,9 +13,22 @@ export interface PictureWork {
   /** Of the picture's own half; null while it is owed. */
   settled: Settled | null;
   failure: Failing | null;
+  /** It has to leave the index, once the items whose records it carries are held too (see settleGoings). */
+  going: Going | null;
   rounds: number;
   /** When the store says that the object was written, in Unix milliseconds; null until it was looked at. */
   modifiedAt: number | null;
+}
+
+/** Why a picture leaves the index. */
+export interface Going {
+  reason: 'gone' | 'failed';
+  /** What the tombstone remembers. */
+  eTag: string | null;
+  /** Of the point that was looked at: whoever wrote it since knows better. */
+  imageVersion: number;
+  /** How its object has to be for it to go: absent, of that eTag still, or whatever it is. */
+  when: 'absent' | 'same' | 'always';
 }
 
 /** An item of a chunk: its passages, and the points that it no longer stands on. */
@@ -54,6 +67,7 @@ export class ChunkWork {
           records: [],
           settled: null,
           failure: null,
+          going: null,
           rounds: 0,
           modifiedAt: null,
         };

@@ -9,7 +9,8 @@ import { failureReasonFor, SightlineError, toSightlineError } from '@sightline/s
 import { ChunkWork, type Failing, type PictureWork } from './chunk-work.ts';
 import { forChunk, type ChunkDeps, type EncodeDeps } from './encode-deps.ts';
 import { publishChunk } from './publish-chunk.ts';
-import { settleChunk } from './settle-chunk.ts';
+import { settleChunk, type SettleContext } from './settle-chunk.ts';
+import { settleItemChange, type SettledItem } from './settle-item-change.ts';
 
 export interface EncodeChangesDeps extends EncodeDeps {
   /** From a source's writing of an object, by its own clock, to its being found. */
@@ -46,15 +47,22 @@ export async function encodeChanges(
   if (fingerprints.image !== image.fingerprint || fingerprints.text !== text.fingerprint)
     throw new SightlineError('job_handed_back', 'This worker serves another encoder pack.');
   const fence = await tenantFence(deps.ledger, tenant);
+  const at = deps.now();
   const taken = await deps.ledger.takeChanges(tenant, {
     limit: CHANGES_A_JOB,
     claimMs: CLAIM_MS,
     soloAfter: MAX_TAKINGS_TOGETHER,
-    at: deps.now(),
+    at,
   });
   if (taken.length === 0) return 0;
   try {
-    await workChanges(forChunk(deps), tenant, taken, { traceId, fence, signal, observeFreshness: deps.observeFreshness });
+    await workChanges(forChunk(deps), tenant, taken, {
+      traceId,
+      fence,
+      claimedUntil: at + CLAIM_MS,
+      signal,
+      observeFreshness: deps.observeFreshness,
+    });
   } catch (thrown) {
     const error = toSightlineError(thrown);
     // Not given back, they come after their claim.
@@ -68,6 +76,8 @@ export async function encodeChanges(
 interface Working {
   traceId: string;
   fence: number;
+  /** Unix milliseconds; then others may be given the same changes. */
+  claimedUntil: number;
   signal: AbortSignal;
   observeFreshness: (seconds: number) => void;
 }
@@ -78,7 +88,7 @@ async function workChanges(deps: ChunkDeps, tenant: string, taken: OwedChange[],
   const isSuspect = (taken[0]?.attempts ?? 0) > MAX_TAKINGS_TOGETHER;
   if (isSuspect) deps.logger.warn({ tenant, place: taken[0]?.place }, 'workers died over this change');
   const work = new ChunkWork(tenant, await entriesOf(deps, tenant, taken));
-  await settleChunk(deps, work, {
+  const context: SettleContext = {
     tenant,
     plannedAt: noticedAt,
     signal,
@@ -86,23 +96,32 @@ async function workChanges(deps: ChunkDeps, tenant: string, taken: OwedChange[],
     assertAlive: async () => {
       if ((await tenantFence(deps.ledger, tenant)) > working.fence)
         throw new SightlineError('lease_lost', 'Its tenant was deleted meanwhile.');
+      // Whoever has been given the changes since works them as they are by now.
+      if (deps.now() >= working.claimedUntil) throw new SightlineError('lease_lost', 'The changes were claimed for too short.');
     },
-  });
+  };
+  await settleChunk(deps, work, context);
+  const items = await settleItemChanges(deps, tenant, taken, context);
   const byAsset = new Map(taken.map((one) => [assetIdOf(tenant, one), one]));
-  await publishChunk(deps, work, {
+  const telling = {
     tenant,
     traceId,
     ingestionId: null,
     since: noticedAt,
-    occasionOf: (assetId) => byAsset.get(assetId)?.generation ?? 0,
-    changedAtOf: (assetId) => changedAt(byAsset.get(assetId), work.pictures.get(assetId)),
-  });
+    occasionOf: (assetId: string) => byAsset.get(assetId)?.generation ?? 0,
+    changedAtOf: (assetId: string) => changedAt(byAsset.get(assetId), work.pictures.get(assetId)),
+  };
+  await publishChunk(deps, work, telling);
+  for (const [one, item] of items) {
+    const own = { occasionOf: () => one.generation, changedAtOf: () => one.changedAt };
+    await publishChunk(deps, item.work, { ...telling, ...own });
+  }
   const shownAt = deps.now();
   const settled: SettledChange[] = [];
   const waiting: OwedChange[] = [];
   for (const one of taken) {
     const picture = work.pictures.get(assetIdOf(tenant, one) ?? '');
-    const fate: Fate = picture?.failure ?? null;
+    const fate: Fate = picture?.failure ?? items.get(one)?.failure ?? null;
     if (fate && mayPass(fate, one, shownAt)) waiting.push(one);
     else settled.push({ place: one.place, generation: one.generation, ...(fate && { failure: failureOf(fate) }) });
     if (!fate && picture && deps.written.has(picture.assetId)) {
@@ -117,15 +136,31 @@ async function workChanges(deps: ChunkDeps, tenant: string, taken: OwedChange[],
   await giveBack(deps, tenant, waiting);
 }
 
-/** A picture for each object that a source lists or a record may name; of others nothing is owed. */
+async function settleItemChanges(
+  deps: ChunkDeps,
+  tenant: string,
+  taken: OwedChange[],
+  context: SettleContext,
+): Promise<Map<OwedChange, SettledItem>> {
+  const settled = new Map<OwedChange, SettledItem>();
+  for (const one of taken) {
+    if (one.change.kind === 'item') settled.set(one, await settleItemChange(deps, tenant, one.change, context));
+  }
+  return settled;
+}
+
+/** A picture for each object that a source lists or a record names; of others nothing is owed. */
 async function entriesOf(deps: ChunkDeps, tenant: string, taken: OwedChange[]) {
   const known = new KnownPlaces(await deps.ledger.latestIngestions(tenant));
   const objects = taken.flatMap(({ change }) => (change.kind === 'object' ? [change] : []));
-  const points = await deps.index.get(tenant, objects.map(({ bucket, key }) => pictureAssetId(tenant, bucket, key))); // prettier-ignore
+  const ids = objects.map(({ bucket, key }) => pictureAssetId(tenant, bucket, key));
+  const points = await deps.index.get(tenant, ids);
+  const named = await deps.index.findByPicture(tenant, ids);
   return objects
     .filter((object) => {
-      const point = points.get(pictureAssetId(tenant, object.bucket, object.key));
-      return known.standingOf(object) === 'listed' || (point !== undefined && !point.deleted);
+      const id = pictureAssetId(tenant, object.bucket, object.key);
+      const point = points.get(id);
+      return known.standingOf(object) === 'listed' || (point !== undefined && !point.deleted) || named.has(id);
     })
     .map(({ bucket, key }) => ({ object: { bucket, key, eTag: '', sizeBytes: 0 }, reconcile: 'look' as const }));
 }

@@ -2,7 +2,7 @@ import type { HeldLease } from '@sightline/shared/ingestion/key-lease';
 import type { ObjectInfo } from '@sightline/shared/ports/object-store';
 import type { AssetPoint, Deletion, PictureWrite } from '@sightline/shared/ports/vector-index';
 import { SightlineError, toSightlineError } from '@sightline/shared/runtime/errors';
-import type { PictureWork } from './chunk-work.ts';
+import type { Going, PictureWork } from './chunk-work.ts';
 import type { EncodeDeps, Settled } from './encode-deps.ts';
 import type { Guard } from './picture-feed.ts';
 
@@ -20,9 +20,13 @@ export interface PicturesContext {
   guard?: ((assetId: string) => Guard) | undefined;
 }
 
+/** Marks a picture's point as one that leaves the index. */
+type Bury = (work: PictureWork, reason: Going['reason'], eTag: string | null, when: Going['when']) => void;
+
 /**
  * The picture halves of leased points: reads each object's present state, writes it, then looks again. What moved meanwhile
- * stays owed (neither settled nor failed) and takes a new lease, because its next writing needs a newer version.
+ * stays owed (neither settled nor failed) and takes a new lease, because its next writing needs a newer version. A picture that has
+ * to leave the index while it carries records is left for `settleGoings`.
  */
 export async function settlePictures(
   deps: EncodeDeps,
@@ -37,11 +41,15 @@ export async function settlePictures(
   let due: FedWork[] = [];
   const looks: PictureWork[] = [];
   const deletions: Deletion[] = [];
-  const tombstone = (work: PictureWork, reason: Deletion['reason'], eTag: string | null): void => {
+  const tombstone = (work: PictureWork, reason: Going['reason'], eTag: string | null, when: Going['when']): void => {
     const { bucket, key } = work.object;
     const point = points.get(work.assetId);
     // A tombstone that says so already, or nothing to take away.
     if (!point || (point.deleted && (point.deletedBecause === reason || reason === 'failed'))) return;
+    if (point.records.length > 0) {
+      work.going = { reason, eTag, imageVersion: point.imageVersion, when };
+      return;
+    }
     const object = { bucket, key, eTag };
     deletions.push({ assetId: work.assetId, tenant: context.tenant, version: lease.version, reason, object, at: deps.now() });
   };
@@ -65,7 +73,7 @@ export async function settlePictures(
       if (work.reconcile === 'look' && !(await isThere(deps, work))) {
         // Nothing is settled before the tombstone stands and the store was asked once more.
         looks.push(work);
-        return tombstone(work, 'gone', point?.object?.eTag ?? null);
+        return tombstone(work, 'gone', point?.object?.eTag ?? null, 'absent');
       }
       const unchanged = isUnchanged(point, work.object.eTag);
       if (unchanged) {
@@ -104,8 +112,10 @@ async function isThere(deps: EncodeDeps, work: PictureWork): Promise<boolean> {
 async function settleGone(deps: EncodeDeps, work: PictureWork): Promise<void> {
   try {
     const now = await deps.store.head(work.object);
-    if (now) moved(work, now);
-    else work.settled = 'unchanged';
+    if (now) {
+      work.going = null;
+      moved(work, now);
+    } else work.settled = 'unchanged';
   } catch (error) {
     work.failure = { error: toSightlineError(error) };
   }
@@ -142,20 +152,16 @@ function isUnchanged(point: AssetPoint | undefined, eTag: string): boolean {
 }
 
 /** Leaves the picture owed, for the state it is in now. */
-function moved(work: PictureWork, now: ObjectInfo | null): void {
+export function moved(work: PictureWork, now: ObjectInfo | null): void {
   work.rounds += 1;
   if (work.rounds >= MAX_ROUNDS) throw new SightlineError('object_changed');
   work.object = { ...work.object, eTag: now?.eTag ?? '', sizeBytes: now?.sizeBytes ?? 0 };
 }
 
-async function drop(
-  deps: EncodeDeps,
-  work: PictureWork,
-  point: AssetPoint | undefined,
-  tombstone: (work: PictureWork, reason: 'gone', eTag: string | null) => void,
-): Promise<void> {
+async function drop(deps: EncodeDeps, work: PictureWork, point: AssetPoint | undefined, tombstone: Bury): Promise<void> {
   const isThere = work.reconcile === 'drop_if_gone' && (await deps.store.head(work.object)) !== null;
-  if (!isThere && point && !point.deleted) tombstone(work, 'gone', point.object?.eTag ?? null);
+  if (!isThere && point && !point.deleted)
+    tombstone(work, 'gone', point.object?.eTag ?? null, work.reconcile === 'drop_if_gone' ? 'absent' : 'always');
   work.settled = 'unchanged';
 }
 
@@ -165,7 +171,7 @@ async function feed(
   point: AssetPoint | undefined,
   lease: HeldLease,
   { tenant, signal, guard }: PicturesContext,
-  tombstone: (work: PictureWork, reason: 'gone' | 'failed', eTag: string | null) => void,
+  tombstone: Bury,
 ): Promise<FedWork | null> {
   const { bucket, key } = work.object;
   let fetchedETag: string | undefined;
@@ -215,7 +221,7 @@ async function feed(
     // A whole source that went away, a disk that is not mounted, says nothing about its pictures.
     if (error.code === 'source_not_found') return null;
     const isGone = now === null && (error.code === 'object_not_found' || fetchedETag !== undefined);
-    tombstone(work, isGone ? 'gone' : 'failed', now?.eTag ?? null);
+    tombstone(work, isGone ? 'gone' : 'failed', now?.eTag ?? null, isGone ? 'absent' : now ? 'same' : 'always');
     return null;
   }
 }

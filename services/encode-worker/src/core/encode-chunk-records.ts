@@ -1,26 +1,21 @@
 import { passageAssetId, pictureAssetId } from '@sightline/shared/contracts/ids';
 import type { PointRecord } from '@sightline/shared/contracts/records';
 import type { HeldLease } from '@sightline/shared/ingestion/key-lease';
-import { embeddedText, pointKeywords, sameRecords } from '@sightline/shared/ingestion/point-text';
-import { isItemTombstone, removedItems } from '@sightline/shared/ingestion/record-removal';
-import type { AssetPoint, Deletion, RecordWrite } from '@sightline/shared/ports/vector-index';
-import { SightlineError, toSightlineError } from '@sightline/shared/runtime/errors';
+import { mapAhead } from '@sightline/shared/ingestion/map-ahead';
+import { firstPassages, isItemTombstone, removedAmong, removedItems } from '@sightline/shared/ingestion/record-removal';
+import type { AssetPoint, Deletion } from '@sightline/shared/ports/vector-index';
 import type { ItemWork, PictureWork } from './chunk-work.ts';
 import type { ChunkDeps } from './encode-deps.ts';
+import { passageHalf, pictureHalf, withRecord, writeHalves, type Half } from './record-halves.ts';
 
-/** A record half that is to be written once its text has a vector. */
-type Draft = Omit<RecordWrite, 'vector' | 'keywords' | 'recordVersion' | 'indexedAt'>;
-
-interface Half {
-  draft: Draft;
-  settle: (written: boolean) => void;
-  fail: (error: SightlineError) => void;
-}
+const ITEMS_AT_ONCE = 16;
 
 /** A record that has to leave a picture. */
 export interface Leaving {
   assetId: string;
   itemId: string;
+  /** Of the picture as it was seen. */
+  recordVersion: number;
 }
 
 /** The record halves of leased pictures that are live: the chunk's records among those that others put there. */
@@ -33,27 +28,36 @@ export async function settlePictureRecords(
   const withRecords = works.filter(({ records, settled }) => records.length > 0 && settled !== null);
   if (withRecords.length === 0) return;
   const points = await deps.index.get(tenant, withRecords.map(({ assetId }) => assetId)); // prettier-ignore
-  const removed = await removedItems(deps.index, tenant, withRecords.flatMap(({ records }) => records)); // prettier-ignore
+  const named = withRecords.flatMap(({ records }) => records);
+  const firsts = await firstPassages(deps.index, tenant, named);
+  const removed = removedAmong(firsts, tenant, named);
   const isKept = ({ itemId }: { itemId: string }): boolean => !removed.has(itemId);
   const halves: Half[] = [];
   for (const work of withRecords) {
     const point = points.get(work.assetId);
     // On a picture that cannot be shown a record would be found and not seen: passage 0 stands for it (see settleItems).
-    if (!point || point.deleted || !point.hasImage) continue;
+    if (!point || point.deleted || !point.hasImage || work.going) continue;
     const records = work.records
       .filter(isKept)
-      .reduce((all, record) => withRecord(all, firstPassage(deps, record)), point.records.filter(isKept));
+      .reduce(
+        (all, record) => withRecord(all, recordWith(deps.passagesOf(record.text)[0] ?? '', record)),
+        point.records.filter(isKept),
+      );
     halves.push({
-      draft: pictureHalf(tenant, point, records),
-      settle: (written) => {
-        if (written && work.settled === 'unchanged') work.settled = 'indexed';
+      draft: pictureHalf(point, records),
+      settle: () => {
+        if (work.settled === 'unchanged') work.settled = 'indexed';
       },
       fail: (error) => {
         work.failure = { error };
       },
     });
   }
-  await writeHalves(deps, halves, points, lease);
+  await writeHalves(deps, tenant, halves, points, lease, [
+    // A text that no picture carried has a vector there.
+    ...firsts.values(),
+    ...(await pointsOfMoved(deps, tenant, withRecords)),
+  ]);
 }
 
 /** The passages of leased items. Answers the pictures that a record has to leave: they have locks of their own. */
@@ -62,6 +66,7 @@ export async function settleItems(deps: ChunkDeps, tenant: string, works: ItemWo
   const halves: Half[] = [];
   const deletions: Deletion[] = [];
   const points = new Map<string, AssetPoint>();
+  const others: AssetPoint[] = [];
   const removed = await removedItems(deps.index, tenant, works.map(({ record }) => record)); // prettier-ignore
   for (const work of works) {
     const { itemId } = work.record;
@@ -69,6 +74,7 @@ export async function settleItems(deps: ChunkDeps, tenant: string, works: ItemWo
     const isOff = work.drop || removed.has(itemId);
     const pictureIds = isOff ? [] : work.record.pictures.map(({ bucket, key }) => pictureAssetId(tenant, bucket, key));
     const standing = await deps.index.findByItem(tenant, itemId);
+    others.push(...standing);
     const firstId = passageAssetId(tenant, itemId, 0);
     const first = isOff ? undefined : (await deps.index.get(tenant, [firstId])).get(firstId);
     const wanted = isOff ? [] : await passagesOf(deps, tenant, work, pictureIds, first);
@@ -81,7 +87,8 @@ export async function settleItems(deps: ChunkDeps, tenant: string, works: ItemWo
       deletions.push({ assetId: firstId, tenant, version: lease.version, reason: 'gone', object: null, at: deps.now() });
     }
     for (const point of standing) {
-      if (point.kind === 'picture' && !pictureIds.includes(point.assetId)) leaving.push({ assetId: point.assetId, itemId });
+      if (point.kind === 'picture' && !pictureIds.includes(point.assetId))
+        leaving.push({ assetId: point.assetId, itemId, recordVersion: point.recordVersion });
       if (point.kind === 'passage' && !missing.has(point.assetId)) {
         deletions.push({ assetId: point.assetId, tenant, version: lease.version, reason: 'gone', object: null, at: deps.now() });
       }
@@ -92,18 +99,10 @@ export async function settleItems(deps: ChunkDeps, tenant: string, works: ItemWo
       const point = points.get(assetId);
       // A user took this text off: it stays off.
       if (point?.deleted && point.deletedBecause === 'removed' && !isItemTombstone(point)) continue;
-      const draft: Draft = {
-        assetId,
-        tenant,
-        kind: 'passage',
-        object: null,
-        passageNo: record.passageNo,
-        records: [record.record],
-      };
       halves.push({
-        draft,
-        settle: (written) => {
-          if (written) work.settled = 'indexed';
+        draft: passageHalf(tenant, record.record, record.passageNo),
+        settle: () => {
+          work.settled = 'indexed';
         },
         fail: (error) => {
           work.failure = { error };
@@ -113,113 +112,103 @@ export async function settleItems(deps: ChunkDeps, tenant: string, works: ItemWo
   }
   lease.assertHeld();
   if (deletions.length > 0) await deps.index.delete(deletions);
-  await writeHalves(deps, halves, points, lease);
+  await writeHalves(deps, tenant, halves, points, lease, others);
   return leaving;
 }
 
-/** Takes records off leased pictures that their items no longer name. */
-export async function leavePictures(deps: ChunkDeps, tenant: string, leaving: Leaving[], lease: HeldLease): Promise<void> {
+/**
+ * Takes records off leased pictures that their items no longer name. A picture that then no record names at all leaves the index where
+ * `mayDrop` says so.
+ */
+export async function leavePictures(
+  deps: ChunkDeps,
+  tenant: string,
+  leaving: Leaving[],
+  lease: HeldLease,
+  mayDrop: (object: { bucket: string; key: string }) => boolean = () => false,
+): Promise<void> {
+  if (leaving.length === 0) return;
+  const deletions: Deletion[] = [];
   const points = await deps.index.get(tenant, [...new Set(leaving.map(({ assetId }) => assetId))]);
   const halves: Half[] = [];
   for (const point of points.values()) {
-    const going = new Set(leaving.filter(({ assetId }) => assetId === point.assetId).map(({ itemId }) => itemId));
     if (point.deleted) continue;
-    const draft = pictureHalf(tenant, point, point.records.filter(({ itemId }) => !going.has(itemId))); // prettier-ignore
+    const going = new Set<string>();
+    for (const one of leaving) {
+      if (one.assetId === point.assetId && !(await isBack(deps, tenant, one, point))) going.add(one.itemId);
+    }
+    const { assetId, object } = point;
+    const records = point.records.filter(({ itemId }) => !going.has(itemId));
+    if (records.length === 0 && object && mayDrop(object) && !(await isNamedByOthers(deps, tenant, assetId, going))) {
+      deletions.push({ assetId, tenant, version: lease.version, reason: 'gone', object, at: deps.now() });
+      continue;
+    }
     halves.push({
-      draft,
+      draft: pictureHalf(point, records),
       settle: () => {},
       fail: (error) => {
         throw error;
       },
     });
   }
-  await writeHalves(deps, halves, points, lease);
+  await writeHalves(deps, tenant, halves, points, lease);
+  if (deletions.length > 0) await deps.index.delete(deletions);
 }
 
-function pictureHalf(tenant: string, point: AssetPoint, records: PointRecord[]): Draft {
-  const object = point.object && { bucket: point.object.bucket, key: point.object.key };
-  return { assetId: point.assetId, tenant, kind: 'picture', object, passageNo: 0, records };
+/** Whether a record that was to leave the picture was written anew since, and names it again. */
+async function isBack({ index }: ChunkDeps, tenant: string, leaving: Leaving, point: AssetPoint): Promise<boolean> {
+  if (point.recordVersion === leaving.recordVersion) return false;
+  const { assetId, itemId } = leaving;
+  const others = (await index.findByItem(tenant, itemId)).filter((other) => other.assetId !== assetId);
+  const [newest = point] = others.toSorted((a, b) => b.recordVersion - a.recordVersion);
+  const record = newest.records.find((its) => its.itemId === itemId);
+  return record !== undefined && names(tenant, record, assetId);
 }
 
-function firstPassage(deps: ChunkDeps, { itemId, title, text, attributes }: ItemWork['record']): PointRecord {
-  return { itemId, title, text: deps.passagesOf(text)[0] ?? '', attributes };
+async function isNamedByOthers(
+  { index }: ChunkDeps,
+  tenant: string,
+  pictureId: string,
+  going: ReadonlySet<string>,
+): Promise<boolean> {
+  const naming = (await index.findByPicture(tenant, [pictureId])).get(pictureId) ?? [];
+  return naming.some(({ records }) => records.some((record) => !going.has(record.itemId) && names(tenant, record, pictureId)));
 }
 
-function withRecord(records: PointRecord[], record: PointRecord): PointRecord[] {
-  return [...records.filter(({ itemId }) => itemId !== record.itemId), record].sort((a, b) => (a.itemId < b.itemId ? -1 : 1));
+function names(tenant: string, { pictures }: PointRecord, pictureId: string): boolean {
+  return pictures.some(({ bucket, key }) => pictureAssetId(tenant, bucket, key) === pictureId);
+}
+
+/** What a point keeps of a record. */
+function recordWith(text: string, { itemId, title, attributes, pictures, pushed = false }: ItemWork['record']): PointRecord {
+  return { itemId, title, text, attributes, pictures, pushed };
+}
+
+/** The points of those items whose picture lies under another key too: it may have been moved, and its text with it. */
+async function pointsOfMoved(deps: ChunkDeps, tenant: string, works: PictureWork[]): Promise<AssetPoint[]> {
+  const moved = works.filter(({ settled }) => settled === 'duplicate');
+  const itemIds = new Set(moved.flatMap(({ records }) => records.map(({ itemId }) => itemId)));
+  const found: AssetPoint[] = [];
+  for await (const points of mapAhead(itemIds, ITEMS_AT_ONCE, (itemId) => deps.index.findByItem(tenant, itemId)))
+    found.push(...points);
+  return found;
 }
 
 /** The passages that are points of their own: all but the first, and the first too where no picture carries it. */
 async function passagesOf(
   deps: ChunkDeps,
   tenant: string,
-  { record: { itemId, title, text, attributes } }: ItemWork,
+  { record, pictures: works }: ItemWork,
   pictureIds: string[],
   first: AssetPoint | undefined,
 ): Promise<{ passageNo: number; record: PointRecord }[]> {
   const pictures = [...(await deps.index.get(tenant, pictureIds)).values()];
-  const isCarried = pictures.some((point) => !point.deleted && point.hasImage);
+  const going = new Set(works.filter((work) => work.going).map(({ assetId }) => assetId));
+  const isCarried = pictures.some((point) => !point.deleted && point.hasImage && !going.has(point.assetId));
   // Taken off with its picture, unless the item came back, or its text was there before the picture.
   const isTakenOff = pictures.some((point) => point.deletedBecause === 'removed') && (first?.deleted ?? true) && !isItemTombstone(first); // prettier-ignore
   const carriesFirst = isCarried || isTakenOff;
-  const passages = deps.passagesOf(text);
+  const passages = deps.passagesOf(record.text);
   const texts = passages.length > 0 ? passages : [''];
-  return texts
-    .map((passage, passageNo) => ({ passageNo, record: { itemId, title, text: passage, attributes } }))
-    .slice(carriesFirst ? 1 : 0);
-}
-
-/** Encodes the texts of what differs from the index and writes it; one text that fails does not keep the others. */
-async function writeHalves(
-  deps: ChunkDeps,
-  halves: Half[],
-  points: ReadonlyMap<string, AssetPoint>,
-  lease: HeldLease,
-): Promise<void> {
-  const due = halves.filter(({ draft }) => {
-    const point = points.get(draft.assetId);
-    const hasText = embeddedText(draft.records) !== '';
-    return !(point && !point.deleted && point.hasText === hasText && sameRecords(point.records, draft.records));
-  });
-  const texts = [...new Set(due.map(({ draft }) => embeddedText(draft.records)).filter((text) => text !== ''))];
-  const vectors = await encodeTexts(deps, texts);
-  const writes: RecordWrite[] = [];
-  const settling: (() => void)[] = [];
-  for (const { draft, settle, fail } of due) {
-    const vector = vectors.get(embeddedText(draft.records)) ?? null;
-    if (vector instanceof SightlineError) fail(vector);
-    else {
-      const keywords = pointKeywords(draft.records);
-      writes.push({ ...draft, vector, keywords, recordVersion: lease.version, indexedAt: deps.now() });
-      settling.push(() => settle(true));
-    }
-  }
-  lease.assertHeld();
-  if (writes.length === 0) return;
-  const startedAt = performance.now();
-  await deps.index.writeRecords(writes);
-  deps.observe('write', (performance.now() - startedAt) / 1000);
-  for (const settle of settling) settle();
-}
-
-async function encodeTexts(deps: ChunkDeps, texts: string[]): Promise<Map<string, Float32Array | SightlineError>> {
-  const encode = (some: string[]) => deps.encoder.encodeTexts(some, { space: 'text', purpose: 'passage', lane: deps.lane });
-  const vectors = new Map<string, Float32Array | SightlineError>();
-  if (texts.length === 0) return vectors;
-  try {
-    const encoded = await encode(texts);
-    texts.forEach((text, i) => vectors.set(text, encoded[i]?.vector ?? new SightlineError('encoder_failed')));
-  } catch (thrown) {
-    const error = toSightlineError(thrown);
-    if (error.retryable) throw error;
-    // One of them is at fault: alone, the others pass.
-    for (const text of texts) {
-      const vector = await encode([text]).then(
-        ([one]) => one?.vector ?? error,
-        (alone: unknown) => toSightlineError(alone),
-      );
-      vectors.set(text, vector);
-    }
-  }
-  return vectors;
+  return texts.map((passage, passageNo) => ({ passageNo, record: recordWith(passage, record) })).slice(carriesFirst ? 1 : 0);
 }

@@ -1,12 +1,14 @@
 import type { JobData } from '@sightline/shared/contracts/jobs';
 import { isOutage } from '@sightline/shared/ingestion/outages';
+import type { ChunkEntry } from '@sightline/shared/ports/ledger';
 import { SightlineError, toSightlineError } from '@sightline/shared/runtime/errors';
 import { assertNotDeleted, hasOutage, noteOutage, noteProgress, stormHolds } from './chunk-surroundings.ts';
 import { ChunkWork } from './chunk-work.ts';
-import { forChunk, type EncodeDeps } from './encode-deps.ts';
+import { forChunk, type ChunkDeps, type EncodeDeps } from './encode-deps.ts';
 import type { Guard } from './picture-feed.ts';
 import { publishChunk } from './publish-chunk.ts';
-import { settleChunk } from './settle-chunk.ts';
+import { settleChunk, type SettleContext } from './settle-chunk.ts';
+import { settleItemChange } from './settle-item-change.ts';
 
 /** A chunk that more workers than this died over, or that many lost, has its pictures tried one at a time. */
 const MAX_TAKINGS_TOGETHER = 3;
@@ -41,13 +43,19 @@ export async function encodeChunk(
     await deps.ledger.giveBackChunk(ingestionId, chunkNo);
     throw new SightlineError('job_handed_back', 'This worker serves another encoder pack.');
   }
-  const work = new ChunkWork(tenant, ingestion && ingestion.status !== 'cancelled' ? chunk.entries : []);
+  const entries = ingestion && ingestion.status !== 'cancelled' ? chunk.entries : [];
+  const work = new ChunkWork(
+    tenant,
+    entries.filter((entry) => !entry.record?.pushed),
+  );
   const chunkDeps = forChunk(deps);
   try {
     const guard = chunk.attempts > MAX_TAKINGS_TOGETHER ? guardOf(deps.ledger, job) : undefined;
     if (guard) deps.logger.warn({ ingestionId, chunkNo, attempts: chunk.attempts }, 'workers died over this chunk');
     const assertAlive = (): Promise<void> => assertNotDeleted(chunkDeps, job);
-    await settleChunk(chunkDeps, work, { tenant, plannedAt: chunk.addedAt, signal, guard, assertAlive });
+    const context = { tenant, plannedAt: chunk.addedAt, signal, guard, assertAlive };
+    await settleChunk(chunkDeps, work, context);
+    await mendPushed(chunkDeps, entries, context);
     const retryable = work.firstRetryable();
     if (retryable && (!lastAttempt || (await hasOutage(deps, work, retryable)))) throw retryable;
   } catch (thrown) {
@@ -85,6 +93,15 @@ export async function encodeChunk(
     for (let i = 0; i < outcome[kind]; i++) deps.count(kind);
   }
   for (const { code } of outcome.failures) deps.count('failed', code);
+}
+
+/** Completes pushed records of which a reconciliation found something lacking. */
+async function mendPushed(deps: ChunkDeps, entries: ChunkEntry[], context: SettleContext): Promise<void> {
+  const records = new Map(entries.flatMap(({ record }) => (record?.pushed ? [[record.itemId, record]] : [])));
+  for (const [itemId, record] of records) {
+    const { failure } = await settleItemChange(deps, context.tenant, { itemId, record }, context);
+    if (failure) deps.logger.warn({ err: failure.error, itemId }, 'a pushed record is not whole');
+  }
 }
 
 /** Writes each picture down before it is decoded; refuses the one that stands there from a worker that died. */

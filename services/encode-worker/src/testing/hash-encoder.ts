@@ -20,6 +20,8 @@ export class HashEncoder implements Encoder {
   /** What it did, for tests that count. */
   readonly batches: number[] = [];
   decodes = 0;
+  /** Texts that were encoded, in order. */
+  readonly texts: string[] = [];
   /** Thrown by the next calls, one each. */
   readonly failNext: Error[] = [];
 
@@ -40,6 +42,7 @@ export class HashEncoder implements Encoder {
   async encodeTexts(texts: string[]): Promise<EncodedText[]> {
     const error = this.failNext.shift();
     if (error) throw error;
+    this.texts.push(...texts);
     return texts.map((text) => ({ vector: hashVector(Buffer.from(text)), truncated: text.length > 200 }));
   }
 

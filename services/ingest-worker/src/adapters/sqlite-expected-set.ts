@@ -1,4 +1,6 @@
 import { DatabaseSync, type SQLOutputValue } from 'node:sqlite';
+import { pictureAssetId } from '@sightline/shared/contracts/ids';
+import type { PointRecord } from '@sightline/shared/contracts/records';
 import type { ErrorCode } from '@sightline/shared/runtime/errors';
 import type { ExpectedItem, ExpectedPicture, ExpectedSet, SeenItem } from '../core/expected-set.ts';
 
@@ -17,6 +19,7 @@ const LAYOUT = `
   CREATE TABLE removed_passages (asset_id TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;
   CREATE TABLE doubtful_points (asset_id TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;
   CREATE TABLE doubtful_items (item_id TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;
+  CREATE TABLE pushed (item_id TEXT, passage_no INTEGER, record TEXT NOT NULL, version INTEGER NOT NULL, PRIMARY KEY (item_id, passage_no)) STRICT, WITHOUT ROWID;
   BEGIN;
 `;
 
@@ -27,6 +30,10 @@ const SEEN_ITEMS = `
   FROM items WHERE item_id > ?`;
 /** Keys under a prefix: bucket, prefix, and what sorts behind all that begin with it. */
 const UNLISTED = 'FROM pictures WHERE etag IS NULL AND bucket = ? AND key >= ? AND key < ?';
+
+const PAGE = 500;
+/** Above every source's. */
+const PUSHED_RANK = 2 ** 40;
 
 /** ExpectedSet in a temporary SQLite file, which the system drops when it is closed, also by a crash. */
 export function openSqliteExpectedSet(): ExpectedSet {
@@ -41,6 +48,12 @@ export function openSqliteExpectedSet(): ExpectedSet {
       `INSERT INTO items VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET record = excluded.record, rank = excluded.rank
        WHERE excluded.rank >= rank`,
     ),
+    addPushed: db.prepare(
+      `INSERT INTO pushed VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET record = excluded.record, version = excluded.version
+       WHERE excluded.version > version`,
+    ),
+    pushedItems: db.prepare('SELECT DISTINCT item_id FROM pushed WHERE item_id > ? ORDER BY item_id LIMIT ?'),
+    pushed: db.prepare('SELECT record, version FROM pushed WHERE item_id = ? ORDER BY passage_no'),
     dropItem: db.prepare('DELETE FROM items WHERE item_id = ?'),
     dropItemPictures: db.prepare('DELETE FROM item_pictures WHERE item_id = ?'),
     addItemPicture: db.prepare('INSERT OR IGNORE INTO item_pictures VALUES (?, ?)'),
@@ -71,6 +84,30 @@ export function openSqliteExpectedSet(): ExpectedSet {
   const addPicture = ({ assetId, bucket, key, eTag }: ExpectedPicture): void => {
     sql.addPicture.run(assetId, bucket, key, eTag);
   };
+  const addItem: ExpectedSet['addItem'] = (item, pictures, rank) => {
+    const { changes } = sql.addItem.run(item.itemId, JSON.stringify(item), rank);
+    for (const picture of pictures) addPicture(picture);
+    if (Number(changes) === 0) return;
+    sql.dropItemPictures.run(item.itemId);
+    for (const { assetId } of pictures) sql.addItemPicture.run(assetId, item.itemId);
+  };
+  const expectPushed: ExpectedSet['expectPushed'] = (tenant) => {
+    for (let after = ''; ;) {
+      const page = sql.pushedItems.all(after, PAGE).map((row) => String(row['item_id']));
+      for (const itemId of page) {
+        const item = pushedItem(sql.pushed.all(itemId));
+        const pictures = item.pictures.map(({ bucket, key }) => ({
+          assetId: pictureAssetId(tenant, bucket, key),
+          bucket,
+          key,
+          eTag: null,
+        }));
+        addItem(item, pictures, PUSHED_RANK);
+      }
+      after = page.at(-1) ?? '';
+      if (page.length < PAGE) return;
+    }
+  };
   const toSeenItem = (row: Row): SeenItem => ({
     item: toItem(row),
     livePictures: Number(row['live']),
@@ -81,13 +118,11 @@ export function openSqliteExpectedSet(): ExpectedSet {
   });
   return {
     addPicture,
-    addItem: (item, pictures, rank) => {
-      const { changes } = sql.addItem.run(item.itemId, JSON.stringify(item), rank);
-      for (const picture of pictures) addPicture(picture);
-      if (Number(changes) === 0) return;
-      sql.dropItemPictures.run(item.itemId);
-      for (const { assetId } of pictures) sql.addItemPicture.run(assetId, item.itemId);
+    addItem,
+    addPushed: (record, passageNo, recordVersion) => {
+      sql.addPushed.run(record.itemId, passageNo, JSON.stringify(record), recordVersion);
     },
+    expectPushed,
     dropItem: (itemId) => {
       sql.dropItem.run(itemId);
       sql.dropItemPictures.run(itemId);
@@ -138,6 +173,15 @@ export function openSqliteExpectedSet(): ExpectedSet {
 /** Sorts behind every key that begins with `prefix`: text is compared by its bytes, and no character has larger ones. */
 function behind(prefix: string): string {
   return `${prefix}\u{10FFFF}\u{10FFFF}`;
+}
+
+/** One item of the passages that points have of it, the newest words and pictures first. */
+function pushedItem(rows: Row[]): ExpectedItem {
+  // Written by addPushed above, of this process.
+  const records = rows.map((row) => ({ version: Number(row['version']), ...(JSON.parse(String(row['record'])) as PointRecord) }));
+  const newest = records.reduce((best, one) => (one.version > best.version ? one : best));
+  const { itemId, title, attributes, pictures } = newest;
+  return { itemId, title, attributes, pictures, text: records.map(({ text }) => text).join('\n'), pushed: true };
 }
 
 type Row = Record<string, SQLOutputValue>;

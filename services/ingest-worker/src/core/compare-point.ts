@@ -164,10 +164,16 @@ function bare(text: string): string {
 function sameItem(item: ExpectedItem, record: PointRecord): boolean {
   return (
     item.title === record.title &&
+    (item.pushed ?? false) === record.pushed &&
+    places(item) === places(record) &&
     sorted(item.attributes) === sorted(record.attributes) &&
     bare(item.text).includes(bare(record.text)) &&
     (record.text.trim() !== '' || item.text.trim() === '')
   );
+}
+
+function places({ pictures }: Pick<PointRecord, 'pictures'>): string {
+  return JSON.stringify(pictures.map(({ bucket, key }) => [bucket, key]));
 }
 
 function sorted(attributes: PointRecord['attributes']): string {

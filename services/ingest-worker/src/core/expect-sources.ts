@@ -3,6 +3,7 @@ import type { ItemRecord } from '@sightline/shared/contracts/records';
 import { overlaps, sourcePlace, type Region, type SourcePlace } from '@sightline/shared/contracts/source-place';
 import type { Ingestion, Ledger } from '@sightline/shared/ports/ledger';
 import type { ObjectStore } from '@sightline/shared/ports/object-store';
+import type { VectorIndex } from '@sightline/shared/ports/vector-index';
 import { SightlineError } from '@sightline/shared/runtime/errors';
 import type { ExpectedSet } from './expected-set.ts';
 import { findItemLines, type ItemLines } from './item-lines.ts';
@@ -12,6 +13,7 @@ import { readManifest } from './read-manifest.ts';
 
 export interface ExpectDeps {
   store: ObjectStore;
+  index: Pick<VectorIndex, 'scan'>;
   ledger: Pick<Ledger, 'latestIngestions'>;
   openItemLines: () => ItemLines;
 }
@@ -44,9 +46,11 @@ export interface Expectation {
   unread: KnownSource[];
 }
 
+const PAGE = 500;
+
 /**
  * Reads what the known sources of a tenant hold at present into `set`: pictures with their eTags, and items by their last line of
- * the latest ingested manifest. With `within` only sources that can name an object there are read, and listed only there;
+ * the latest ingested manifest; and the pushed records, which the index itself is the source of, with their pictures. With `within` only sources that can name an object there are read, and listed only there;
  * `beside` adds the manifests that were ingested beside this one, whose records may have come before its own.
  */
 export async function expectSources(
@@ -62,7 +66,7 @@ export async function expectSources(
 
 /** As `expectSources`, but for the pictures that only manifests name: whether they are there is not looked at. */
 export async function readSources(
-  { store, ledger, openItemLines }: ExpectDeps,
+  { store, index, ledger, openItemLines }: ExpectDeps,
   tenant: string,
   set: ExpectedSet,
   { within, beside, allManifests, only, signal }: ReadOptions,
@@ -95,7 +99,26 @@ export async function readSources(
       }
     });
   }
+  await readPushed(index, tenant, set, only, signal);
   return expectation;
+}
+
+async function readPushed(
+  index: Pick<VectorIndex, 'scan'>,
+  tenant: string,
+  set: ExpectedSet,
+  isWanted: (record: ItemRecord) => boolean = () => true,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  for (let after: string | undefined; ;) {
+    signal?.throwIfAborted();
+    const page = await index.scan(tenant, { after, limit: PAGE, pushed: true });
+    for (const { records, passageNo, recordVersion } of page)
+      for (const record of records) if (record.pushed && isWanted(record)) set.addPushed(record, passageNo, recordVersion);
+    after = page.at(-1)?.assetId;
+    if (page.length < PAGE || after === undefined) break;
+  }
+  set.expectPushed(tenant);
 }
 
 /** Finds out which of the pictures that nobody has looked at are there; with `within` only of those in that place. */

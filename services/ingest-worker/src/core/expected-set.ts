@@ -1,5 +1,5 @@
 import type { ErrorCode } from '@sightline/shared/runtime/errors';
-import type { ItemRecord } from '@sightline/shared/contracts/records';
+import type { ItemRecord, PointRecord } from '@sightline/shared/contracts/records';
 
 export interface ExpectedPicture {
   assetId: string;
@@ -20,6 +20,10 @@ export interface ExpectedSet {
   addPicture: (picture: ExpectedPicture) => void;
   /** Of two sources that name an item the one of the higher rank speaks for it; each source's pictures stay expected. */
   addItem: (item: ExpectedItem, pictures: ExpectedPicture[], rank: number) => void;
+  /** A pushed record as a point of the index has it: nowhere else is it written down. Where points differ the newest counts. */
+  addPushed: (record: PointRecord, passageNo: number, recordVersion: number) => void;
+  /** Makes items of what was pushed. They speak for themselves, whatever manifests name them: they came after those. */
+  expectPushed: (tenant: string) => void;
   /** A user removed the item: it is not expected any more, its pictures are. */
   dropItem: (itemId: string) => void;
   addFailure: (failure: { bucket: string; key: string; eTag: string | null; code: ErrorCode }) => void;

@@ -12,6 +12,7 @@ import { InProcessEventLog } from '@sightline/shared/adapters/in-process-event-l
 import { LocalObjectStore } from '@sightline/shared/adapters/local-object-store';
 import { SqliteLedger } from '@sightline/shared/adapters/sqlite-ledger';
 import { openSqliteVectorIndex } from '@sightline/shared/adapters/sqlite-vector-index';
+import type { Change } from '@sightline/shared/contracts/changes';
 import { DEFAULT_TENANT, newId } from '@sightline/shared/contracts/ids';
 import type { Source } from '@sightline/shared/contracts/records';
 import { fencedIndex } from '@sightline/shared/ingestion/tenant-fence';
@@ -156,6 +157,12 @@ export class FlowRig {
     };
     const deps = { index, store, ledger, events, now: () => this.now(), sleep, encodePassage };
     return removeItem(deps, { tenant: DEFAULT_TENANT, traceId: 'test' }, itemId);
+  }
+
+  /** Writes the changes down as owed, and works what is owed until nothing is. */
+  async change(...changes: Change[]): Promise<void> {
+    await this.ledger.noteChanges(DEFAULT_TENANT, changes.map((change) => ({ change, changedAt: null })), this.now()); // prettier-ignore
+    await this.driveChanges();
   }
 
   /** Works until nothing is owed. Rejects with Crash when the process died: everything it did at that moment stands still. */
