@@ -53,7 +53,7 @@ beforeAll(async () => {
       imageVersion: 1,
     },
   ]);
-  const records = [{ itemId: 'lamp', title: 'Lamp', text: 'A reading lamp.', attributes: {} }];
+  const records = [{ itemId: 'lamp', title: 'Lamp', text: 'A reading lamp.', attributes: {}, pictures: [], pushed: false }];
   await index.writeRecords([
     {
       ...common,

@@ -32,6 +32,7 @@ import { auditRoutes } from './routes/audit-routes.ts';
 import { assetRoutes } from './routes/asset-routes.ts';
 import { ingestionControlRoutes } from './routes/ingestion-control-routes.ts';
 import { ingestionRoutes } from './routes/ingestion-routes.ts';
+import { itemRoutes } from './routes/item-routes.ts';
 import { keyRoutes } from './routes/key-routes.ts';
 import { pageRoutes } from './routes/page-routes.ts';
 import { searchRoutes } from './routes/search-routes.ts';
@@ -132,16 +133,18 @@ export async function createQueryApi(
   });
   const gate = new Gate('thumbnails', { running: config.thumbnailsRunning, waiting: config.thumbnailsWaiting });
   const thumbnails = new Thumbnails({ index, store, make: makeThumbnail, gate, maxPictureBytes: config.maxPictureBytes });
-  assetRoutes(app, {
+  const removing = {
     index: fencedIndex(index, ledger),
     store,
     ledger,
     events,
     now,
     sleep,
-    thumbnails,
-    encodePassage: (request) => encoder.encodePassage(request),
-  });
+    encodePassage: (request: Parameters<QueryEncoder['encodePassage']>[0]) => encoder.encodePassage(request),
+  };
+  assetRoutes(app, { ...removing, thumbnails });
+  const { allowDirectorySources, allowedSources } = config;
+  itemRoutes(app, { ...removing, queue, logger, allowDirectorySources, allowedSources });
   const onChanged = () => ring.forget();
   keyRoutes(app, { ledger, now, randomBytes, onChanged });
   tenantRoutes(app, { index, ledger, store, now, sleep, drainMs: config.tenantDrainMs, onChanged });

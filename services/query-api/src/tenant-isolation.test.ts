@@ -104,7 +104,7 @@ async function audit(ledger: Rig['ledger'], tenant: string, auditId: string): Pr
 }
 
 interface Asked {
-  method: 'GET' | 'POST' | 'DELETE';
+  method: 'GET' | 'POST' | 'PUT' | 'DELETE';
   url: string;
   payload?: object;
   headers?: Record<string, string>;
@@ -223,6 +223,21 @@ const someSource = fc.constantFrom(
   { type: 'manifest', uri: '/no/such/manifest.jsonl' },
 );
 
+const goodRecord = fc.record({
+  title: fc.constantFrom('Mine', 'Red shoe'),
+  attributes: fc.constantFrom({}, { tenant: 'alpha' }),
+});
+const wildRecord = fc.record(
+  {
+    title: fc.constantFrom('Mine', 'Red shoe'),
+    attributes: fc.constantFrom<object>({}, { tenant: 'alpha' }),
+    images: fc.constantFrom<string[]>([], ['s3://shared/own.png'], ['s3://sightline/reports/alpha/x.png'], ['/no/such.png']),
+    tenant: fc.constant('alpha'),
+    item_id: fc.constant('own-alpha'),
+  },
+  { requiredKeys: [] },
+);
+
 const path = (template: string, ids: fc.Arbitrary<string>) =>
   ids.map((id) => template.replace(/\{\w+\}/, encodeURIComponent(id)));
 const get = (urls: fc.Arbitrary<string>): fc.Arbitrary<Asked> => urls.map((url) => ({ method: 'GET', url }));
@@ -239,6 +254,10 @@ const ATTEMPTS: Record<string, fc.Arbitrary<Asked>> = {
   'GET /v1/assets/{asset_id}': get(path('/v1/assets/{id}?with_vectors=true', someAsset)),
   'GET /v1/assets/{asset_id}/image': get(path('/v1/assets/{id}/image?width=96', someAsset)),
   'DELETE /v1/assets/{asset_id}': remove(path('/v1/assets/{id}', someAsset)),
+  'GET /v1/items/{item_id}': get(path('/v1/items/{id}', someItem)),
+  'PUT /v1/items/{item_id}': fc
+    .tuple(path('/v1/items/{id}', someItem), fc.oneof(goodRecord, wildRecord))
+    .map(([url, payload]): Asked => ({ method: 'PUT', url, payload })),
   'DELETE /v1/items/{item_id}': remove(path('/v1/items/{id}', someItem)),
   'GET /v1/ingestions': get(
     fc.constantFrom('/v1/ingestions?limit=100', '/v1/ingestions?status=running', '/v1/ingestions?tenant=alpha'),
@@ -312,6 +331,7 @@ async function stateOfAlpha(): Promise<string> {
   const failures = await Promise.all(ingestions.map(({ ingestionId }) => rig.ledger.failures(ingestionId, { limit: 100 })));
   const audits = await rig.ledger.listAudits('alpha', { limit: 100 });
   const keys = await rig.ledger.listApiKeys('alpha');
+  const owed = (await rig.ledger.owedChanges(0)).filter(({ tenant }) => tenant === 'alpha');
   const stored: string[] = [];
   for (const prefix of tenantPrefixes('alpha'))
     for await (const { key, eTag } of rig.store.list({ bucket: SYSTEM_BUCKET, prefix })) stored.push(`${key} ${eTag}`);
@@ -320,6 +340,7 @@ async function stateOfAlpha(): Promise<string> {
     ingestions,
     failures,
     audits,
+    owed,
     keys: keys.map((key) => ({ ...key, lastUsedAt: null })),
     stored,
   });
@@ -363,6 +384,8 @@ test("no request of a tenant's key reads or changes anything of another tenant",
     'GET /v1/audits/{audit_id}/findings',
     'GET /v1/keys',
     'POST /v1/keys',
+    'GET /v1/items/{item_id}',
+    'PUT /v1/items/{item_id}',
   ])
     expect({ name, ok: [...(statuses.get(name) ?? [])].some((status) => status < 300) }).toEqual({ name, ok: true });
 }, 60_000);

@@ -2,7 +2,8 @@ import { z } from 'zod';
 import { ERRORS } from '../runtime/errors.ts';
 import { keyId, keyName, scope } from './api-key.ts';
 import { filter } from './filter.ts';
-import { attributes, source, storableText } from './records.ts';
+import { pictureAddresses } from './picture-address.ts';
+import { attributes, itemId, recordFields, source, storableText } from './records.ts';
 
 /**
  * The HTTP interface: one schema for the server's parsing, its answers, `/openapi.json` and the command-line clients.
@@ -214,7 +215,7 @@ export type SearchResponse = z.infer<typeof searchResponse>;
 // Assets and items.
 
 export const assetParams = z.strictObject({ asset_id: z.uuid() });
-export const itemParams = z.strictObject({ item_id: z.string().min(1).max(256) });
+export const itemParams = z.strictObject({ item_id: itemId });
 const flag = z.enum(['true', 'false', '1', '0']).optional();
 export const assetQuery = z.strictObject({ with_vectors: flag });
 export const assetImageQuery = z.strictObject({ width: z.coerce.number().int().min(1).max(4096).default(1024) });
@@ -240,6 +241,32 @@ export const assetView = z
   })
   .meta({ id: 'Asset' });
 export type AssetView = z.infer<typeof assetView>;
+
+export const itemRequest = z.strictObject({ ...recordFields, images: pictureAddresses }).meta({ id: 'ItemRequest' });
+export type ItemRequest = z.input<typeof itemRequest>;
+
+export const itemAccepted = z
+  .strictObject({ item_id: z.string(), status: z.literal('accepted') })
+  .meta({ id: 'ItemAccepted', description: 'It is written down, and shows within seconds.' });
+
+export const itemView = z
+  .strictObject({
+    item_id: z.string(),
+    title: z.string(),
+    text: z.string().describe('Its passages, one a line.'),
+    attributes,
+    pictures: z.array(
+      z.strictObject({
+        asset_id: z.string(),
+        object: z.strictObject({ bucket: z.string(), key: z.string() }),
+        indexed: z.boolean().describe('False while it is not in the store, or cannot be encoded.'),
+      }),
+    ),
+    pushed: z.boolean().describe('The record came by PUT or from the topic; false: from a manifest.'),
+    indexed_at: time,
+  })
+  .meta({ id: 'Item' });
+export type ItemView = z.infer<typeof itemView>;
 
 export const removal = z
   .strictObject({

@@ -50,6 +50,7 @@ export const ERRORS = {
   source_not_found: { message: 'The source does not exist or cannot be read.', retryable: false, httpStatus: 422 },
   source_not_allowed: { message: 'This source type is not accepted here.', retryable: false, httpStatus: 403 },
   manifest_line_invalid: { message: 'A manifest line is not a valid record.', retryable: false, httpStatus: 422 },
+  item_message_invalid: { message: 'A message is not a valid item record.', retryable: false, httpStatus: 422 },
   // Encoders and packs.
   pack_not_found: { message: 'There is no encoder pack of that name or path.', retryable: false, httpStatus: 422 },
   hub_unavailable: { message: 'The hub of encoder packs cannot be reached.', retryable: true, httpStatus: 503 },

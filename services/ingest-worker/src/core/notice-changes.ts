@@ -1,14 +1,20 @@
 import { newId } from '@sightline/shared/contracts/ids';
 import { changePlace, type Change } from '@sightline/shared/contracts/changes';
 import { sourceKey, sourcePlace } from '@sightline/shared/contracts/source-place';
+import type { LeaseDeps } from '@sightline/shared/ingestion/key-lease';
 import { KnownPlaces } from '@sightline/shared/ingestion/known-places';
+import { notePushedPlaces, tenantsNaming } from '@sightline/shared/ingestion/pushed-places';
 import type { Noticed } from './change-feed.ts';
 import type { Ingestion, IngestionStatus, Ledger } from '@sightline/shared/ports/ledger';
 import { reasonFor, toSightlineError } from '@sightline/shared/runtime/errors';
 import type { Logger } from 'pino';
 
 export interface NoticeDeps {
-  ledger: Pick<Ledger, 'latestIngestions' | 'noteChanges' | 'owedChanges' | 'createIngestion' | 'listIngestions'>;
+  ledger: Pick<
+    Ledger,
+    'latestIngestions' | 'noteChanges' | 'owedChanges' | 'createIngestion' | 'listIngestions' | 'getSetting' | 'putSetting'
+  > &
+    LeaseDeps['ledger'];
   /** Has a tenant's changes worked; what it does not reach, the sweep does. */
   drive: (tenant: string, count: number) => Promise<void>;
   logger: Logger;
@@ -35,12 +41,23 @@ export async function noticeChanges(deps: NoticeDeps, noticed: Noticed[], signal
     // The latest that was told of a place counts, of several in one batch.
     own.set(changePlace(change), { change, changedAt });
   };
+  const tenantsOf = new Map<string, string[]>();
+  const naming = async (bucket: string): Promise<string[]> => {
+    const tenants = tenantsOf.get(bucket) ?? (await tenantsNaming(deps.ledger, bucket));
+    tenantsOf.set(bucket, tenants);
+    return tenants;
+  };
   const manifests = new Map<string, Ingestion>();
   // Read anew each time: what was told of a source that began a moment ago must not be passed over.
   const sources = sourcesByTenant(await deps.ledger.latestIngestions(null));
   for (const one of noticed) {
-    if (one.kind === 'item') note(one.tenant, one.change, one.changedAt);
-    else {
+    if (one.kind === 'item') {
+      await notePushedPlaces(deps, one.tenant, one.change.record?.pictures ?? []);
+      note(one.tenant, one.change, one.changedAt);
+    } else {
+      // Whether a pushed record names it is asked where it is worked.
+      for (const tenant of await naming(one.bucket))
+        for (const key of one.keys) note(tenant, { kind: 'object', bucket: one.bucket, key }, one.changedAt);
       for (const [tenant, { known, ingestions }] of sources) {
         for (const key of one.keys) {
           const object = { bucket: one.bucket, key };

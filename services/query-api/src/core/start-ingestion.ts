@@ -2,7 +2,7 @@ import { newId } from '@sightline/shared/contracts/ids';
 import type { Source } from '@sightline/shared/contracts/records';
 import { sourcePlace } from '@sightline/shared/contracts/source-place';
 import { assertMayBegin } from './active-ingestions.ts';
-import { assertAllowed } from './source-policy.ts';
+import { assertAllowed } from '@sightline/shared/ingestion/source-policy';
 import type { Ingestion, Ledger } from '@sightline/shared/ports/ledger';
 import type { ObjectStore } from '@sightline/shared/ports/object-store';
 import { SightlineError } from '@sightline/shared/runtime/errors';

@@ -6,7 +6,6 @@ import {
   assetParams,
   assetQuery,
   assetView,
-  itemParams,
   problem,
   removal,
   type AssetView,
@@ -14,7 +13,7 @@ import {
 import type { AssetPoint, IndexSpec } from '@sightline/shared/ports/vector-index';
 import { SightlineError } from '@sightline/shared/runtime/errors';
 import { tenantOf } from '../access.ts';
-import { removeAsset, removeItem, type RemoveDeps } from '../core/remove.ts';
+import { removeAsset, type RemoveDeps } from '../core/remove.ts';
 import type { Thumbnails } from '../core/thumbnails.ts';
 
 export interface AssetRouteDeps extends RemoveDeps {
@@ -88,21 +87,6 @@ export function assetRoutes(app: FastifyInstance, deps: AssetRouteDeps): void {
       },
     },
     (request) => removeAsset(deps, { tenant: tenantOf(request), traceId: request.id }, request.params.asset_id),
-  );
-
-  routes.delete(
-    '/v1/items/:item_id',
-    {
-      config: { access: 'ingest', budget: 'ingest' },
-      schema: {
-        summary: 'Remove an item',
-        description: 'Its passages, and its pictures that no other item names.',
-        tags: ['assets'],
-        params: itemParams,
-        response: { 200: removal, default: problem },
-      },
-    },
-    (request) => removeItem(deps, { tenant: tenantOf(request), traceId: request.id }, request.params.item_id),
   );
 }
 

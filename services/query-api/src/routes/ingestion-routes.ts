@@ -16,10 +16,10 @@ import {
 import type { Ingestion, Ledger } from '@sightline/shared/ports/ledger';
 import type { EventLog } from '@sightline/shared/ports/event-log';
 import { SightlineError } from '@sightline/shared/runtime/errors';
-import { callerOf, tenantOf, type Caller } from '../access.ts';
+import { callerOf, tenantOf } from '../access.ts';
 import type { Progress } from '../core/progress.ts';
 import { startIngestion, type StartIngestionDeps } from '../core/start-ingestion.ts';
-import { isLoopbackAddress } from '../host-guard.ts';
+import { isLocalOwner } from '../local-owner.ts';
 import type { ProgressStreams } from '../progress-streams.ts';
 
 export interface IngestionRouteDeps extends StartIngestionDeps {
@@ -46,7 +46,7 @@ export function ingestionRoutes(app: FastifyInstance, deps: IngestionRouteDeps):
       },
     },
     async (request, reply) => {
-      const localAllowed = deps.allowDirectorySources && isOwner(callerOf(request)) && isFromHere(request);
+      const localAllowed = deps.allowDirectorySources && isLocalOwner(request);
       const { source, dry_run: dryRun } = request.body;
       const ingestion = await startIngestion(deps, {
         tenant: tenantOf(request),
@@ -153,15 +153,4 @@ export async function known(
   const ingestion = await ledger.getIngestion(tenantOf(request), request.params.ingestion_id);
   if (!ingestion) throw new SightlineError('ingestion_not_found');
   return ingestion;
-}
-
-/** The server's own files are for who runs it: where keys are in use, an administrator's. */
-function isOwner({ keyId, scopes }: Caller): boolean {
-  return keyId === null || scopes.includes('admin');
-}
-
-/** Over the loopback interface, and not for somebody else: a proxy on this machine comes from here too. */
-function isFromHere({ socket, headers }: FastifyRequest): boolean {
-  const isForwarded = headers['x-forwarded-for'] !== undefined || headers['forwarded'] !== undefined;
-  return isLoopbackAddress(socket.remoteAddress) && !isForwarded;
 }

@@ -12,7 +12,7 @@ import { SqliteLedger } from '@sightline/shared/adapters/sqlite-ledger';
 import { openSqliteVectorIndex } from '@sightline/shared/adapters/sqlite-vector-index';
 import { DEFAULT_TENANT, passageAssetId, pictureAssetId } from '@sightline/shared/contracts/ids';
 import { JOBS, type JobData, type JobName } from '@sightline/shared/contracts/jobs';
-import type { PointRecord } from '@sightline/shared/contracts/records';
+import { pointRecord } from '@sightline/shared/contracts/records';
 import type { EventLog } from '@sightline/shared/ports/event-log';
 import type { Ledger } from '@sightline/shared/ports/ledger';
 import type { ObjectStore } from '@sightline/shared/ports/object-store';
@@ -62,6 +62,9 @@ export class InProcessQueue implements QueueEngine {
   close = async (): Promise<void> => {};
 }
 
+/** A record; it names no pictures and was not pushed, unless that is said. */
+type RigRecord = z.input<typeof pointRecord>;
+
 export interface Rig {
   app: FastifyInstance;
   folder: string;
@@ -73,8 +76,8 @@ export interface Rig {
   events: EventLog;
   queue: InProcessQueue;
   /** Of the default tenant, unless another is named. */
-  addPicture(key: string, colour: [number, number, number], records: PointRecord[], tenant?: string): Promise<string>;
-  addPassage(record: PointRecord, passageNo: number, tenant?: string): Promise<string>;
+  addPicture(key: string, colour: [number, number, number], records: RigRecord[], tenant?: string): Promise<string>;
+  addPassage(record: RigRecord, passageNo: number, tenant?: string): Promise<string>;
   close(): Promise<void>;
 }
 
@@ -150,7 +153,7 @@ export async function openRig(
             kind: 'picture',
             object: { bucket, key },
             passageNo: 0,
-            records,
+            records: records.map((record) => pointRecord.parse(record)),
             keywords: analyse(text),
             vector: encodeText(text),
             recordVersion: version++,
@@ -168,7 +171,7 @@ export async function openRig(
           kind: 'passage',
           object: null,
           passageNo,
-          records: [record],
+          records: [pointRecord.parse(record)],
           keywords: analyse(`${record.title}\n${record.text}`),
           vector: encodeText(record.text),
           recordVersion: version++,

@@ -1,6 +1,7 @@
-import { SYSTEM_BUCKET } from '@sightline/shared/contracts/ids';
-import type { Region } from '@sightline/shared/contracts/source-place';
-import { SightlineError } from '@sightline/shared/runtime/errors';
+import { SYSTEM_BUCKET } from '../contracts/ids.ts';
+import type { PicturePlace } from '../contracts/records.ts';
+import type { Region } from '../contracts/source-place.ts';
+import { SightlineError } from '../runtime/errors.ts';
 
 /** As S3 has it. An absolute path as a bucket is a directory by another name. */
 const BUCKET_NAME = /^[a-z0-9][a-z0-9.-]{0,62}$/;
@@ -28,4 +29,9 @@ export function assertAllowed(
   const hint =
     allowedSources.length === 0 ? 'no place of the object store is: set INGEST_SOURCES' : 'INGEST_SOURCES says which are';
   throw new SightlineError('source_not_allowed', `${bucket}/${prefix} may not be ingested (${hint}).`);
+}
+
+/** Whether a tenant's records may name these pictures of the object store. Error: `source_not_allowed`, for the first that they may not. */
+export function assertMayName(pictures: PicturePlace[], who: { tenant: string; allowedSources: readonly string[] }): void {
+  for (const { bucket, key } of pictures) assertAllowed({ bucket, prefix: key }, who);
 }
