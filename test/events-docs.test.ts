@@ -3,6 +3,7 @@ import { fileURLToPath } from 'node:url';
 import { expect, test } from '@jest/globals';
 import { parse } from 'yaml';
 import { z } from 'zod';
+import { itemMessage, parseItemMessage } from '@sightline/shared/contracts/item-message';
 import { EVENTS, parseEvent } from '@sightline/shared/contracts/events';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
@@ -42,4 +43,13 @@ test.each(Object.entries(EVENTS))('docs/events.md has %s with its topic', (type,
 test('the example in docs/events.md is an event', () => {
   const example = /```json\n([\s\S]*?)```/.exec(text)?.[1] ?? '';
   expect(parseEvent(JSON.parse(example))).toEqual(JSON.parse(example));
+});
+
+test('the record in docs/events.md is a message that is read, and its channel is in the AsyncAPI document', () => {
+  const examples = [...text.matchAll(/```json\n([\s\S]*?)```/g)].map(([, example = '']): unknown => JSON.parse(example));
+  const records = examples.filter((example) => itemMessage.safeParse(example).success);
+  expect(records.map((record) => parseItemMessage(record).change.itemId)).toEqual(['sku-1']);
+  expect(follow('#/operations/read-items')).toMatchObject({ action: 'receive', channel: { $ref: '#/channels/items' } });
+  expect(follow('#/channels/items')).toMatchObject({ address: 'catalog.items' });
+  expect(JSON.stringify(follow('#/components/messages/item/payload'))).not.toContain('"additionalProperties":false');
 });

@@ -3,6 +3,7 @@ import type { Change } from '@sightline/shared/contracts/changes';
 import { DEFAULT_TENANT, passageAssetId, pictureAssetId } from '@sightline/shared/contracts/ids';
 import type { ItemRecord } from '@sightline/shared/contracts/records';
 import fc from 'fast-check';
+import { Repair } from './core/repair.ts';
 import { Crash, FlowRig } from './testing/flow-rig.ts';
 
 const BUCKET = 'shop';
@@ -347,4 +348,75 @@ test('of a pushed record and a line of a manifest the one that came later stands
   await rig.change(dropped('lamp'));
   expect(await title()).toEqual([]);
   expect(await found()).toEqual(['malformed 1.png', 'missing item:lamp']);
+});
+
+test('what an audit finds of pushed records and their pictures is put right by its repair, and no record is lost by it', async () => {
+  for (const key of ['1.png', '2.png']) await rig.put(BUCKET, key, key);
+  const records = [item('lamp', ['1.png', '3.png']), item('chair', ['2.png'])];
+  await rig.change(...records.map(push));
+  await rig.put(BUCKET, '3.png', 'three');
+  await rig.put(BUCKET, '2.png', 'changed');
+  await rig.store.delete({ bucket: BUCKET, key: '1.png' });
+  const { version } = await rig.ledger.leaseKeys([], { ttlMs: 1 });
+  const at = { tenant: DEFAULT_TENANT, version, reason: 'gone' as const, object: null, at: 1 };
+  await rig.index.delete([{ ...at, assetId: passageId('chair', 1) }]);
+
+  const { findings } = await rig.audit();
+  expect(findings.map(({ kind, key }) => `${kind} ${key}`).toSorted()).toEqual([
+    'extra 1.png',
+    'malformed item:lamp',
+    'missing 3.png',
+    'stale 2.png',
+  ]);
+  const { ledger, index, store } = rig;
+  const repair = new Repair({ ledger, index, store, now: () => rig.now(), sleep: async () => {} }, DEFAULT_TENANT);
+  for (const finding of findings) await repair.take(finding);
+  expect(await repair.finish()).toEqual({ ingestions: [], changes: 4 });
+  await rig.driveChanges();
+  await expectClean();
+  await expectInStep([records[0]!, { ...records[1]!, text: 'One.' }]);
+});
+
+test('a record that an audit saw does not undo one that was pushed since', async () => {
+  const old = item('lamp', ['1.png']);
+  await rig.change(push(old));
+  const newer = item('lamp', ['2.png'], { title: 'Newer' });
+  await rig.change(push(newer));
+  await rig.change(push({ ...old, pushed: true }));
+  await expectInStep([newer]);
+  const newest = { ...newer, title: 'Newest' };
+  await rig.change(push(newest), push({ ...newer, pushed: true }));
+  await expectInStep([newest]);
+  await rig.change(dropped('lamp'));
+  await rig.change(push({ ...old, pushed: true }));
+  await expectInStep([]);
+});
+
+test('a worker that stood still with an old record does not undo what was pushed since', async () => {
+  const old = item('lamp', ['1.png']);
+  const newer = item('lamp', ['1.png'], { title: 'Newer' });
+  await rig.ledger.noteChanges(DEFAULT_TENANT, [{ change: push(old), changedAt: null }], rig.now());
+  let stands = true;
+  const stalled = rig.workChanges(DEFAULT_TENANT, (ports) => ({
+    ...ports,
+    ledger: new Proxy(ports.ledger, {
+      get: (ledger, name, self) => {
+        const method: unknown = Reflect.get(ledger, name, self);
+        if (name !== 'leaseKeys' || !stands) return method;
+        return async (...args: Parameters<typeof ledger.leaseKeys>) => {
+          // Between being given the change and holding its item.
+          if (stands) {
+            stands = false;
+            rig.passClaims();
+            await rig.change(push(newer));
+          }
+          return ledger.leaseKeys(...args);
+        };
+      },
+    }),
+  }));
+  await stalled;
+  await rig.driveChanges();
+  expect(stands).toBe(false);
+  await expectInStep([newer]);
 });

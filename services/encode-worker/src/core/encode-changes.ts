@@ -2,6 +2,7 @@ import { pictureAssetId } from '@sightline/shared/contracts/ids';
 import type { JobData } from '@sightline/shared/contracts/jobs';
 import { CHANGES_A_JOB } from '@sightline/shared/ingestion/drive-changes';
 import { KnownPlaces } from '@sightline/shared/ingestion/known-places';
+import { mapAhead } from '@sightline/shared/ingestion/map-ahead';
 import { isOutage } from '@sightline/shared/ingestion/outages';
 import { tenantFence } from '@sightline/shared/ingestion/tenant-fence';
 import type { OwedChange, SettledChange } from '@sightline/shared/ports/ledger';
@@ -26,6 +27,8 @@ const MAX_TAKINGS_ALONE = 3;
 const LEAST_PAUSE_MS = 1_000;
 const LONGEST_PAUSE_MS = 60_000;
 const GIVEN_UP_AFTER_MS = 24 * 3_600_000;
+
+const ITEMS_AT_ONCE = 8;
 
 /** What became of a change: null where all is well. */
 type Fate = Failing | null;
@@ -96,12 +99,10 @@ async function workChanges(deps: ChunkDeps, tenant: string, taken: OwedChange[],
     assertAlive: async () => {
       if ((await tenantFence(deps.ledger, tenant)) > working.fence)
         throw new SightlineError('lease_lost', 'Its tenant was deleted meanwhile.');
-      // Whoever has been given the changes since works them as they are by now.
-      if (deps.now() >= working.claimedUntil) throw new SightlineError('lease_lost', 'The changes were claimed for too short.');
     },
   };
   await settleChunk(deps, work, context);
-  const items = await settleItemChanges(deps, tenant, taken, context);
+  const items = await settleItemChanges(deps, tenant, taken, context, working);
   const byAsset = new Map(taken.map((one) => [assetIdOf(tenant, one), one]));
   const telling = {
     tenant,
@@ -136,16 +137,30 @@ async function workChanges(deps: ChunkDeps, tenant: string, taken: OwedChange[],
   await giveBack(deps, tenant, waiting);
 }
 
+/** One that fails does not keep the others; a part of the stack that is away does. */
 async function settleItemChanges(
   deps: ChunkDeps,
   tenant: string,
   taken: OwedChange[],
   context: SettleContext,
+  { claimedUntil, signal }: Working,
 ): Promise<Map<OwedChange, SettledItem>> {
+  const assertCurrent = (): void => {
+    // Another may have been given a newer record since, and have worked it.
+    if (deps.now() >= claimedUntil) throw new SightlineError('lease_lost', 'The record was claimed for too short.');
+  };
+  const settleOne = async (one: OwedChange): Promise<[OwedChange, SettledItem] | null> => {
+    if (one.change.kind !== 'item') return null;
+    try {
+      return [one, await settleItemChange(deps, tenant, one.change, { ...context, assertCurrent })];
+    } catch (thrown) {
+      const error = toSightlineError(thrown);
+      if (signal.aborted || isOutage(error.code)) throw thrown;
+      return [one, { work: new ChunkWork(tenant, []), failure: { error } }];
+    }
+  };
   const settled = new Map<OwedChange, SettledItem>();
-  for (const one of taken) {
-    if (one.change.kind === 'item') settled.set(one, await settleItemChange(deps, tenant, one.change, context));
-  }
+  for await (const one of mapAhead(taken, ITEMS_AT_ONCE, settleOne)) if (one) settled.set(...one);
   return settled;
 }
 

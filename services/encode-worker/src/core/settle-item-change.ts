@@ -17,6 +17,11 @@ import { isOwed, type SettleContext } from './settle-chunk.ts';
 const MAX_ROUNDS = 20;
 const HEADS_AT_ONCE = 16;
 
+export interface ItemContext extends SettleContext {
+  /** Throws where the record may not be the newest any more. Called under the item's lease: whoever has a newer one waits for that. */
+  assertCurrent?: () => void;
+}
+
 export interface SettledItem {
   /** The item and those of its pictures that are there, for whoever tells of them. */
   work: ChunkWork;
@@ -34,13 +39,13 @@ export interface SettledItem {
  * A picture that fails for good, or of which the store says nothing, fails by itself: it is noted in the ledger as a change of its own.
  *
  * The item's lease is held all the while, so that of two changes one comes after the other; the caller holds no leases. Doing it twice is
- * doing it once. Errors: the retryable ones of the ports, what `assertAlive` throws.
+ * doing it once. Errors: the retryable ones of the ports, what `assertAlive` and `assertCurrent` throw.
  */
 export async function settleItemChange(
   deps: ChunkDeps,
   tenant: string,
   change: { itemId: string; record: ItemRecord | null },
-  context: SettleContext,
+  context: ItemContext,
 ): Promise<SettledItem> {
   const { signal } = context;
   const leaving: Leaving[] = [];
@@ -49,6 +54,7 @@ export async function settleItemChange(
     if (round === MAX_ROUNDS) throw new SightlineError('object_changed');
     await withLeasedKeys(deps, [itemLockKey(tenant, change.itemId)], { ttlMs: deps.leaseTtlMs, signal }, async (_, lease) => {
       await context.assertAlive();
+      context.assertCurrent?.();
       settling = await prepare(deps, tenant, change, lease, context);
       await settleItsPictures(deps, settling.work, lease, context);
       leaving.push(...(await settleItems(deps, tenant, [...settling.work.items.values()], lease)));

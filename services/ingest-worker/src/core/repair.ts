@@ -1,4 +1,5 @@
 import { assetLockKey, newId } from '@sightline/shared/contracts/ids';
+import type { Change } from '@sightline/shared/contracts/changes';
 import { contains, sourcePlace } from '@sightline/shared/contracts/source-place';
 import { KnownPlaces } from '@sightline/shared/ingestion/known-places';
 import { withLeasedKeys, type LeaseDeps } from '@sightline/shared/ingestion/key-lease';
@@ -25,7 +26,8 @@ const LEASE_TTL_MS = 15_000;
 /**
  * Puts right what an audit finds. An object that a source lists is written down as changed, so that an encode worker brings its point
  * in step with what the store has; what is about records has the manifests ingested anew, which finds what is right unchanged. Points
- * that are wrong in themselves, or that no source has, become tombstones first. Holds a few findings at most.
+ * that are wrong in themselves, or that no source has, become tombstones first, but for those that carry a pushed record: it stands
+ * nowhere else, and is completed from what stands of it. Holds a few findings at most.
  */
 export class Repair {
   readonly #deps: RepairDeps;
@@ -34,7 +36,7 @@ export class Repair {
   #sources: Promise<{ ingestions: Ingestion[]; known: KnownPlaces }> | null = null;
   #areItemsConcerned = false;
   #doomed: { assetId: string; finding: Finding }[] = [];
-  #changed: ObjectPlace[] = [];
+  #changed: Change[] = [];
   deleted = 0;
   #changes = 0;
 
@@ -44,7 +46,9 @@ export class Repair {
   }
 
   async take(finding: Finding): Promise<void> {
-    if (finding.bucket === null) {
+    const record = finding.entry?.record;
+    if (record?.pushed) this.#changed.push({ kind: 'item', itemId: record.itemId, record });
+    else if (finding.bucket === null) {
       this.#areItemsConcerned = true;
       if (finding.assetId !== null && (isWrongInItself(finding) || finding.kind === 'extra'))
         this.#doom(finding.assetId, finding);
@@ -54,7 +58,7 @@ export class Repair {
 
   /**
    * Sets going what is left to do, which a running stack takes up within a second and another at its start. Answers the new
-   * ingestions, and how many objects are looked at anew.
+   * ingestions, and how many objects and pushed records are looked at anew.
    */
   async finish(): Promise<{ ingestions: Ingestion[]; changes: number }> {
     await this.#carryOut();
@@ -77,7 +81,7 @@ export class Repair {
     if (isWrongInItself(finding)) this.#doom(assetId, finding);
     // A point that has to be made anew has lost its records as well.
     if (kind === 'missing' || isWrongInItself(finding)) await this.#concern(object, 'manifests');
-    if (isListed || kind === 'stale') this.#changed.push(object);
+    if (isListed || kind === 'stale' || kind === 'missing') this.#changed.push({ kind: 'object', ...object });
   }
 
   #doom(assetId: string | null, finding: Finding): void {
@@ -107,7 +111,7 @@ export class Repair {
     const changed = this.#changed;
     this.#changed = [];
     if (changed.length === 0) return;
-    const noted = changed.map((object) => ({ change: { kind: 'object' as const, ...object }, changedAt: null }));
+    const noted = changed.map((change) => ({ change, changedAt: null }));
     await this.#deps.ledger.noteChanges(this.#tenant, noted, this.#deps.now());
     this.#changes += noted.length;
   }
@@ -123,6 +127,10 @@ export class Repair {
         if (!one) continue;
         const point = (await index.get(this.#tenant, [one.assetId])).get(one.assetId);
         if (!point || point.deleted) continue;
+        if (point.records.some(({ pushed }) => pushed)) {
+          if (point.object) this.#changed.push({ kind: 'object', bucket: point.object.bucket, key: point.object.key });
+          continue;
+        }
         // It may have come back since the audit looked.
         if (one.finding.entry?.reconcile === 'drop_if_gone' && point.object && (await store.head(point.object))) continue;
         lease.assertHeld();
