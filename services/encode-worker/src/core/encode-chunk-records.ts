@@ -2,6 +2,7 @@ import { passageAssetId, pictureAssetId } from '@sightline/shared/contracts/ids'
 import type { PointRecord } from '@sightline/shared/contracts/records';
 import type { HeldLease } from '@sightline/shared/ingestion/key-lease';
 import { mapAhead } from '@sightline/shared/ingestion/map-ahead';
+import { sameRecords } from '@sightline/shared/ingestion/point-text';
 import { firstPassages, isItemTombstone, removedAmong, removedItems } from '@sightline/shared/ingestion/record-removal';
 import type { AssetPoint, Deletion } from '@sightline/shared/ports/vector-index';
 import type { ItemWork, PictureWork } from './chunk-work.ts';
@@ -14,8 +15,8 @@ const ITEMS_AT_ONCE = 16;
 export interface Leaving {
   assetId: string;
   itemId: string;
-  /** Of the picture as it was seen. */
-  recordVersion: number;
+  /** As it was seen on the picture. */
+  record: PointRecord;
 }
 
 /** The record halves of leased pictures that are live: the chunk's records among those that others put there. */
@@ -87,8 +88,9 @@ export async function settleItems(deps: ChunkDeps, tenant: string, works: ItemWo
       deletions.push({ assetId: firstId, tenant, version: lease.version, reason: 'gone', object: null, at: deps.now() });
     }
     for (const point of standing) {
-      if (point.kind === 'picture' && !pictureIds.includes(point.assetId))
-        leaving.push({ assetId: point.assetId, itemId, recordVersion: point.recordVersion });
+      const record = point.records.find((its) => its.itemId === itemId);
+      if (point.kind === 'picture' && record && !pictureIds.includes(point.assetId))
+        leaving.push({ assetId: point.assetId, itemId, record });
       if (point.kind === 'passage' && !missing.has(point.assetId)) {
         deletions.push({ assetId: point.assetId, tenant, version: lease.version, reason: 'gone', object: null, at: deps.now() });
       }
@@ -135,7 +137,7 @@ export async function leavePictures(
     if (point.deleted) continue;
     const going = new Set<string>();
     for (const one of leaving) {
-      if (one.assetId === point.assetId && !(await isBack(deps, tenant, one, point))) going.add(one.itemId);
+      if (one.assetId === point.assetId && !isBack(tenant, one, point)) going.add(one.itemId);
     }
     const { assetId, object } = point;
     const records = point.records.filter(({ itemId }) => !going.has(itemId));
@@ -156,13 +158,9 @@ export async function leavePictures(
 }
 
 /** Whether a record that was to leave the picture was written anew since, and names it again. */
-async function isBack({ index }: ChunkDeps, tenant: string, leaving: Leaving, point: AssetPoint): Promise<boolean> {
-  if (point.recordVersion === leaving.recordVersion) return false;
-  const { assetId, itemId } = leaving;
-  const others = (await index.findByItem(tenant, itemId)).filter((other) => other.assetId !== assetId);
-  const [newest = point] = others.toSorted((a, b) => b.recordVersion - a.recordVersion);
-  const record = newest.records.find((its) => its.itemId === itemId);
-  return record !== undefined && names(tenant, record, assetId);
+function isBack(tenant: string, { itemId, assetId, record }: Leaving, point: AssetPoint): boolean {
+  const now = point.records.find((its) => its.itemId === itemId);
+  return now !== undefined && !sameRecords([now], [record]) && names(tenant, now, assetId);
 }
 
 async function isNamedByOthers(

@@ -48,7 +48,6 @@ export async function settleItemChange(
   context: ItemContext,
 ): Promise<SettledItem> {
   const { signal } = context;
-  const leaving: Leaving[] = [];
   let settling: Settling = { work: new ChunkWork(tenant, []), absent: [], unreadable: [] };
   for (let round = 0; ; round++) {
     if (round === MAX_ROUNDS) throw new SightlineError('object_changed');
@@ -57,7 +56,9 @@ export async function settleItemChange(
       context.assertCurrent?.();
       settling = await prepare(deps, tenant, change, lease, context);
       await settleItsPictures(deps, settling.work, lease, context);
-      leaving.push(...(await settleItems(deps, tenant, [...settling.work.items.values()], lease)));
+      const leaving = await settleItems(deps, tenant, [...settling.work.items.values()], lease);
+      // Before another may set the item again.
+      await leave(deps, leaving, context);
     });
     const pictures = [...settling.work.pictures.values()];
     await settleGoings(deps, pictures, context);
@@ -65,7 +66,6 @@ export async function settleItemChange(
     if (!pictures.some(isOwed) && !(await isAnyThere(deps, settling.absent))) break;
   }
   await settleArrivals(deps, [...settling.work.pictures.values()], context);
-  await leave(deps, leaving, context);
   const { work, unreadable } = settling;
   const pictures = [...work.pictures.values()];
   const permanent = pictures.filter(({ failure }) => failure && !failure.error.retryable).map(({ object }) => object);
