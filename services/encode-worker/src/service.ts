@@ -1,3 +1,4 @@
+import { newId } from '@sightline/shared/contracts/ids';
 import type { Lane } from '@sightline/shared/contracts/jobs';
 import { FailureStorms, STORM_DEFAULTS, type StormLimits } from '@sightline/shared/ingestion/failure-storms';
 import { fencedIndex } from '@sightline/shared/ingestion/tenant-fence';
@@ -103,7 +104,7 @@ export async function startEncodeWorker(deps: EncodeWorkerDeps): Promise<Running
   const eventFeed = new PictureFeed({ store, index, encoder, batcher: eventBatcher, observe }, { ...config, ...EVENT_LIMITS });
   const handlers = encodeHandlers({
     chunk,
-    changes: { ...chunk, feed: eventFeed, lane: 'event', observeFreshness: metrics.observeFreshness },
+    changes: { ...chunk, feed: eventFeed, lane: 'event', observeFreshness: metrics.observeFreshness, workerId: newId() },
     queue,
     query: { store, encoder, now: Date.now, maxPictureBytes: config.maxPictureBytes },
   });

@@ -7,6 +7,7 @@ import { isOutage } from '@sightline/shared/ingestion/outages';
 import { tenantFence } from '@sightline/shared/ingestion/tenant-fence';
 import type { OwedChange, SettledChange } from '@sightline/shared/ports/ledger';
 import { failureReasonFor, SightlineError, toSightlineError } from '@sightline/shared/runtime/errors';
+import { guardSuspect, suspectSetting } from './change-suspect.ts';
 import { ChunkWork, type Failing, type PictureWork } from './chunk-work.ts';
 import { forChunk, type ChunkDeps, type EncodeDeps } from './encode-deps.ts';
 import { publishChunk } from './publish-chunk.ts';
@@ -16,13 +17,14 @@ import { settleItemChange, type SettledItem } from './settle-item-change.ts';
 export interface EncodeChangesDeps extends EncodeDeps {
   /** From a source's writing of an object, by its own clock, to its being found. */
   observeFreshness: (seconds: number) => void;
+  /** Tells this process from others, and from those that it was before. */
+  workerId: string;
 }
 
 /** A worker that died keeps its changes waiting so long; who takes longer only has them worked twice. */
 const CLAIM_MS = 30_000;
-/** A change that more workers than this died over is worked alone, and given up after more than that. */
+/** A change that more workers than this died over is worked alone, its picture written down before it is decoded. */
 const MAX_TAKINGS_TOGETHER = 3;
-const MAX_TAKINGS_ALONE = 3;
 /** What may pass is tried again after half the time that it has been owed, within these; after so long it is a failure. */
 const LEAST_PAUSE_MS = 1_000;
 const LONGEST_PAUSE_MS = 60_000;
@@ -58,22 +60,38 @@ export async function encodeChanges(
     at,
   });
   if (taken.length === 0) return 0;
+  const { observeFreshness, workerId } = deps;
   try {
-    await workChanges(forChunk(deps), tenant, taken, {
-      traceId,
-      fence,
-      claimedUntil: at + CLAIM_MS,
-      signal,
-      observeFreshness: deps.observeFreshness,
-    });
+    const claimedUntil = at + CLAIM_MS;
+    await workOrGiveBack(deps, tenant, taken, { traceId, fence, claimedUntil, signal, observeFreshness, workerId });
   } catch (thrown) {
-    const error = toSightlineError(thrown);
     // Not given back, they come after their claim.
     await giveBack(deps, tenant, taken, signal.aborted ? 0 : undefined).catch(() => {});
     if (signal.aborted) throw thrown;
-    deps.logger.warn({ err: error, tenant, traceId, changes: taken.length }, 'changes wait for a part of the stack');
+    deps.logger.warn({ err: thrown, tenant, traceId, changes: taken.length }, 'changes wait for the ledger');
   }
   return taken.length;
+}
+
+/** Throws when the worker stops, and what the ledger throws. */
+async function workOrGiveBack(deps: EncodeDeps, tenant: string, taken: OwedChange[], working: Working): Promise<void> {
+  const { signal, traceId } = working;
+  try {
+    await workChanges(forChunk(deps), tenant, taken, working);
+  } catch (thrown) {
+    if (signal.aborted) throw thrown;
+    const error = toSightlineError(thrown);
+    // One of them may be what it fails over: the others must not wait for it.
+    if (taken.length > 1 && !isOutage(error.code) && error.code !== 'lease_lost') {
+      for (const one of taken) await workOrGiveBack(deps, tenant, [one], working);
+      return;
+    }
+    deps.logger.warn({ err: error, tenant, traceId, changes: taken.length }, 'changes are tried again later');
+    const at = deps.now();
+    const [waiting, lost] = partition(taken, (one) => mayPass({ error }, one, at));
+    await deps.ledger.settleChanges(tenant, lost.map((one) => settledAs(one, { error })), at); // prettier-ignore
+    await giveBack(deps, tenant, waiting);
+  }
 }
 
 interface Working {
@@ -83,19 +101,21 @@ interface Working {
   claimedUntil: number;
   signal: AbortSignal;
   observeFreshness: (seconds: number) => void;
+  workerId: string;
 }
 
 async function workChanges(deps: ChunkDeps, tenant: string, taken: OwedChange[], working: Working): Promise<void> {
   const { signal, traceId } = working;
   const noticedAt = Math.min(...taken.map((one) => one.noticedAt));
-  const isSuspect = (taken[0]?.attempts ?? 0) > MAX_TAKINGS_TOGETHER;
-  if (isSuspect) deps.logger.warn({ tenant, place: taken[0]?.place }, 'workers died over this change');
+  const [first] = taken;
+  const suspect = first && first.attempts > MAX_TAKINGS_TOGETHER ? suspectSetting(tenant, first.place) : null;
+  if (suspect !== null) deps.logger.warn({ tenant, place: first?.place }, 'workers died over this change, or beside it');
   const work = new ChunkWork(tenant, await entriesOf(deps, tenant, taken));
   const context: SettleContext = {
     tenant,
     plannedAt: noticedAt,
     signal,
-    guard: (taken[0]?.attempts ?? 0) > MAX_TAKINGS_TOGETHER + MAX_TAKINGS_ALONE ? () => refuse : undefined,
+    guard: suspect === null ? undefined : () => guardSuspect(deps.ledger, suspect, working.workerId),
     assertAlive: async () => {
       if ((await tenantFence(deps.ledger, tenant)) > working.fence)
         throw new SightlineError('lease_lost', 'Its tenant was deleted meanwhile.');
@@ -111,10 +131,12 @@ async function workChanges(deps: ChunkDeps, tenant: string, taken: OwedChange[],
     since: noticedAt,
     occasionOf: (assetId: string) => byAsset.get(assetId)?.generation ?? 0,
     changedAtOf: (assetId: string) => changedAt(byAsset.get(assetId), work.pictures.get(assetId)),
+    isGivenUp: (failing: Failing, assetId: string) => !mayPass(failing, byAsset.get(assetId) ?? { noticedAt }, deps.now()),
   };
   await publishChunk(deps, work, telling);
   for (const [one, item] of items) {
-    const own = { occasionOf: () => one.generation, changedAtOf: () => one.changedAt };
+    const isGivenUp = (failing: Failing): boolean => !mayPass(failing, one, deps.now());
+    const own = { occasionOf: () => one.generation, changedAtOf: () => one.changedAt, isGivenUp };
     await publishChunk(deps, item.work, { ...telling, ...own });
   }
   const shownAt = deps.now();
@@ -123,18 +145,22 @@ async function workChanges(deps: ChunkDeps, tenant: string, taken: OwedChange[],
   for (const one of taken) {
     const picture = work.pictures.get(assetIdOf(tenant, one) ?? '');
     const fate: Fate = picture?.failure ?? items.get(one)?.failure ?? null;
-    if (fate && mayPass(fate, one, shownAt)) waiting.push(one);
-    else settled.push({ place: one.place, generation: one.generation, ...(fate && { failure: failureOf(fate) }) });
+    const isWaiting = fate !== null && mayPass(fate, one, shownAt);
+    if (isWaiting) waiting.push(one);
+    else settled.push(settledAs(one, fate));
     if (!fate && picture && deps.written.has(picture.assetId)) {
       const at = changedAt(one, picture);
       if (at !== null) working.observeFreshness(Math.max(0, shownAt - at) / 1000);
     }
-    count(deps, picture, fate);
+    if (fate && !isWaiting) deps.count('failed', fate.error.code);
+    else if (!fate && picture?.settled) deps.count(picture.settled);
   }
   for (const error of work.untold()) deps.logger.warn({ err: error, tenant, traceId }, 'changes failed');
   // The effect is durable and was told of: now, and not before, the change is owed no more.
   await deps.ledger.settleChanges(tenant, settled, deps.now());
   await giveBack(deps, tenant, waiting);
+  // Whatever is put in its place later is not what workers died over.
+  if (suspect !== null && settled.length > 0) await deps.ledger.putSetting(suspect, null);
 }
 
 /** One that fails does not keep the others; a part of the stack that is away does. */
@@ -189,18 +215,20 @@ function changedAt(change: OwedChange | undefined, picture: PictureWork | undefi
   return change ? (change.changedAt ?? picture?.modifiedAt ?? null) : null;
 }
 
-function mayPass({ error }: Failing, { noticedAt }: OwedChange, at: number): boolean {
-  return error.retryable && (isOutage(error.code) || at - noticedAt < GIVEN_UP_AFTER_MS);
+/** A source that is not there, such as a disk that is not mounted, may come back, and says nothing of its objects meanwhile. */
+function mayPass({ error }: Failing, { noticedAt }: Pick<OwedChange, 'noticedAt'>, at: number): boolean {
+  if (isOutage(error.code)) return true;
+  return (error.retryable || error.code === 'source_not_found') && at - noticedAt < GIVEN_UP_AFTER_MS;
 }
 
-function failureOf({ error, eTag }: Failing): NonNullable<SettledChange['failure']> {
-  return { code: error.code, reason: failureReasonFor(error), eTag: eTag ?? null };
+function settledAs({ place, generation }: OwedChange, fate: Fate): SettledChange {
+  if (!fate) return { place, generation };
+  const { error, eTag } = fate;
+  return { place, generation, failure: { code: error.code, reason: failureReasonFor(error), eTag: eTag ?? null } };
 }
 
-function count(deps: ChunkDeps, picture: PictureWork | undefined, fate: Fate): void {
-  if (fate) {
-    if (!fate.error.retryable) deps.count('failed', fate.error.code);
-  } else if (picture?.settled) deps.count(picture.settled);
+function partition<T>(all: T[], isFirst: (one: T) => boolean): [T[], T[]] {
+  return [all.filter(isFirst), all.filter((one) => !isFirst(one))];
 }
 
 /** Each comes again when it has waited about half as long as it did so far; `afterMs` says otherwise. */
@@ -218,9 +246,4 @@ async function giveBack(
     byPause.set(rounded, [...(byPause.get(rounded) ?? []), place]);
   }
   for (const [pauseMs, places] of byPause) await ledger.giveBackChanges(tenant, places, at + pauseMs);
-}
-
-/** In place of decoding what workers died over, again and again. */
-function refuse(): Promise<never> {
-  return Promise.reject(new SightlineError('picture_kills_decoder'));
 }

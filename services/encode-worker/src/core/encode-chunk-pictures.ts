@@ -100,18 +100,29 @@ export async function settlePictures(
   await eachAtOnce(looks, (work) => settleGone(deps, work));
 }
 
-/** Notes the object's present state on the work; false when the store does not have it. */
+/** Notes the object's present state on the work; false when the store would not list it. */
 async function isThere(deps: EncodeDeps, work: PictureWork): Promise<boolean> {
-  const now = await deps.store.head(work.object);
+  const now = await listedHead(deps, work.object);
   if (now) work.object = { ...work.object, eTag: now.eTag, sizeBytes: now.sizeBytes };
   work.modifiedAt = now?.modifiedAt.getTime() ?? null;
   return now !== null;
 }
 
+/** Of what is told of some are names that no object can have, links that lead out, and the marks of folders. */
+export async function listedHead({ store }: Pick<EncodeDeps, 'store'>, object: PictureWork['object']): Promise<ObjectInfo | null> {
+  try {
+    const now = await store.head(object);
+    return now && now.sizeBytes === 0 && now.key.endsWith('/') ? null : now;
+  } catch (error) {
+    if (toSightlineError(error).code === 'key_outside_source') return null;
+    throw error;
+  }
+}
+
 /** What came back while its tombstone was written stays owed. */
 async function settleGone(deps: EncodeDeps, work: PictureWork): Promise<void> {
   try {
-    const now = await deps.store.head(work.object);
+    const now = await listedHead(deps, work.object);
     if (now) {
       work.going = null;
       moved(work, now);

@@ -78,7 +78,12 @@ export async function encodeChunk(
   if (await stormHolds(deps, job, outcome, startedAt)) return deps.ledger.giveBackChunk(ingestionId, chunkNo);
   try {
     const telling = { tenant, traceId: job.traceId, ingestionId, since: chunk.addedAt };
-    await publishChunk(chunkDeps, work, { ...telling, occasionOf: () => chunkNo, changedAtOf: () => null });
+    await publishChunk(chunkDeps, work, {
+      ...telling,
+      occasionOf: () => chunkNo,
+      changedAtOf: () => null,
+      isGivenUp: () => true,
+    });
   } catch (thrown) {
     const error = toSightlineError(thrown);
     if (lastAttempt && isOutage(error.code)) await noteOutage(deps, ingestionId, error);

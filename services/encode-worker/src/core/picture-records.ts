@@ -5,7 +5,7 @@ import type { ObjectInfo } from '@sightline/shared/ports/object-store';
 import type { AssetPoint, Deletion } from '@sightline/shared/ports/vector-index';
 import { SightlineError, toSightlineError } from '@sightline/shared/runtime/errors';
 import type { Going, PictureWork } from './chunk-work.ts';
-import { moved } from './encode-chunk-pictures.ts';
+import { listedHead, moved } from './encode-chunk-pictures.ts';
 import type { ChunkDeps } from './encode-deps.ts';
 import { passageHalf, pictureHalf, withRecord, writeHalves, type Half } from './record-halves.ts';
 
@@ -85,7 +85,7 @@ function forget(work: PictureWork): void {
 }
 
 async function lookAgain(deps: ChunkDeps, work: PictureWork): Promise<void> {
-  const now = await deps.store.head(work.object);
+  const now = await listedHead(deps, work.object);
   if (now) oweAgain(work, now);
 }
 
@@ -103,7 +103,7 @@ function oweAgain(work: PictureWork, now: ObjectInfo | null): void {
 async function isStillSo(deps: ChunkDeps, work: GoingWork, point: AssetPoint): Promise<boolean> {
   const { when, eTag, imageVersion } = work.going;
   if (point.imageVersion === imageVersion && when === 'always') return true;
-  const now = await deps.store.head(work.object);
+  const now = await listedHead(deps, work.object);
   const isSame = when === 'absent' ? now === null : now?.eTag === eTag;
   if (point.imageVersion === imageVersion && isSame) return true;
   // Reconciling only took back what it had no more reason for.

@@ -3,7 +3,7 @@ import type { SightlineEvent } from '@sightline/shared/contracts/events';
 import { eventOfFailure, eventOfPoint, type EventContext, type FailedAsset } from '@sightline/shared/ingestion/asset-events';
 import type { AssetPoint } from '@sightline/shared/ports/vector-index';
 import { failureReasonFor } from '@sightline/shared/runtime/errors';
-import type { ChunkWork } from './chunk-work.ts';
+import type { ChunkWork, Failing } from './chunk-work.ts';
 import type { ChunkDeps } from './encode-deps.ts';
 
 /** A worker's clock may be so far behind the planner's; too wide a margin only tells again what was told. */
@@ -22,6 +22,8 @@ export interface Telling {
   occasionOf: (assetId: string) => number;
   /** When its source says that an asset was written, in Unix milliseconds; null where that is not known. */
   changedAtOf: (assetId: string) => number | null;
+  /** Whether a failure is the last word; what is tried again is not told of. */
+  isGivenUp: (failing: Failing, assetId: string) => boolean;
 }
 
 /**
@@ -36,7 +38,7 @@ export async function publishChunk(deps: ChunkDeps, work: ChunkWork, telling: Te
   const isFresh = (point: AssetPoint): boolean =>
     deps.written.has(point.assetId) || point.indexedAt >= telling.since - CLOCK_SKEW_MS;
   const now = deps.now();
-  const events: SightlineEvent[] = failedAssets(tenant, work).map((failed) =>
+  const events: SightlineEvent[] = failedAssets(tenant, work, telling.isGivenUp).map((failed) =>
     eventOfFailure(failed, telling.occasionOf(failed.assetId), now, context),
   );
   const ids = new Set([...deps.written, ...work.pictures.keys(), ...passageIds(deps, tenant, work)]);
@@ -81,10 +83,10 @@ async function addFurtherPassages(
 }
 
 /** What the ledger counts as failed. */
-function failedAssets(tenant: string, work: ChunkWork): FailedAsset[] {
+function failedAssets(tenant: string, work: ChunkWork, isGivenUp: Telling['isGivenUp']): FailedAsset[] {
   const failed: FailedAsset[] = [];
   for (const { assetId, object, records, reconcile, failure } of work.pictures.values()) {
-    if (!failure || (reconcile && reconcile !== 'look')) continue;
+    if (!failure || (reconcile && reconcile !== 'look') || !isGivenUp(failure, assetId)) continue;
     const { code } = failure.error;
     const reason = failureReasonFor(failure.error);
     const itemIds = records.map(({ itemId }) => itemId);
@@ -92,11 +94,12 @@ function failedAssets(tenant: string, work: ChunkWork): FailedAsset[] {
     failed.push({ assetId, kind: 'picture', object: { bucket, key, eTag: failure.eTag ?? null }, itemIds, code, reason });
   }
   for (const { record, drop, failure } of work.items.values()) {
-    if (!failure || drop) continue;
+    const { itemId } = record;
+    const assetId = passageAssetId(tenant, itemId, 0);
+    if (!failure || drop || !isGivenUp(failure, assetId)) continue;
     const { code } = failure.error;
     const reason = failureReasonFor(failure.error);
-    const { itemId } = record;
-    failed.push({ assetId: passageAssetId(tenant, itemId, 0), kind: 'passage', object: null, itemIds: [itemId], code, reason });
+    failed.push({ assetId, kind: 'passage', object: null, itemIds: [itemId], code, reason });
   }
   return failed;
 }

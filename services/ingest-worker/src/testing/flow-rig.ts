@@ -65,6 +65,7 @@ export class FlowRig {
   onCall: OnCall = () => {};
   highWaterChunks = 1_000;
   highWaterChunksTotal = 4_000;
+  highWaterChanges = 1_000_000;
   chunkEntries = 64;
   storm = STORM_DEFAULTS;
   /** Chunks that were encoded, attempts included. */
@@ -208,7 +209,8 @@ export class FlowRig {
     const life = new AbortController();
     const { ledger, logger, now } = this.#deps(life);
     const drive = async (): Promise<void> => {};
-    await noticeChanges({ ledger, drive, logger, now, sleep, highWaterChanges: 1_000_000 }, noticed, life.signal);
+    const { highWaterChanges } = this;
+    await noticeChanges({ ledger, drive, logger, now, sleep, highWaterChanges }, noticed, life.signal);
   }
 
   /**
@@ -223,6 +225,7 @@ export class FlowRig {
       ...encode,
       ...through({ store, index, ledger }),
       observeFreshness: (seconds: number) => void this.freshness.push(seconds),
+      workerId: newId(),
     };
     const job = { tenant, fingerprints: { image: 'hash-image', text: 'hash-text' }, traceId: 'test' };
     try {
