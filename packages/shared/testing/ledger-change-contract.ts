@@ -171,4 +171,28 @@ export function ledgerChangeContract(ledgerOf: () => Ledger): void {
       { numRuns: 30 },
     );
   });
+
+  test('what failed is owed again when it is retried, but for what failed since or was noted since', async () => {
+    await note([object('a'), object('b'), object('c'), item('i', 'old')], 10);
+    const failure = { code: 'picture_corrupt' as const, reason: 'r', eTag: 'e' };
+    const taken = await take(20);
+    await ledgerOf().settleChanges('t', taken.map((one) => ({ ...settled(one), failure })), 30); // prettier-ignore
+    await note([item('i', 'new')], 40);
+    await ledgerOf().noteChanges('u', [{ change: object('a'), changedAt: null }], 40);
+    const others = await ledgerOf().takeChanges('u', { limit: 9, claimMs: 1, soloAfter: 3, at: 40 });
+    await ledgerOf().settleChanges('u', others.map((one) => ({ ...settled(one), failure })), 45); // prettier-ignore
+    expect(await ledgerOf().retryChanges('t', { limit: 2, failedUpTo: 29, at: 50 })).toBe(0);
+    expect(await ledgerOf().retryChanges('t', { limit: 2, failedUpTo: 30, at: 50 })).toBe(2);
+    expect((await ledgerOf().changeFailures('t', { limit: 9 })).length).toBe(1);
+    expect(await ledgerOf().retryChanges('t', { limit: 2, failedUpTo: 30, at: 51 })).toBe(1);
+    expect(await ledgerOf().retryChanges('t', { limit: 2, failedUpTo: 30, at: 52 })).toBe(0);
+    const again = await take(60);
+    expect(again.map(({ change, noticedAt, attempts }) => ({ change, noticedAt, attempts }))).toEqual([
+      { change: item('i', 'new'), noticedAt: 40, attempts: 1 },
+      { change: object('a'), noticedAt: 50, attempts: 1 },
+      { change: object('b'), noticedAt: 50, attempts: 1 },
+      { change: object('c'), noticedAt: 51, attempts: 1 },
+    ]);
+    expect((await ledgerOf().changeFailures('u', { limit: 9 })).length).toBe(1);
+  });
 }

@@ -30,6 +30,7 @@ import { ProgressStreams } from './progress-streams.ts';
 import type { RateLimitStore } from './rate-limits.ts';
 import { auditRoutes } from './routes/audit-routes.ts';
 import { assetRoutes } from './routes/asset-routes.ts';
+import { changeRoutes } from './routes/change-routes.ts';
 import { ingestionControlRoutes } from './routes/ingestion-control-routes.ts';
 import { ingestionRoutes } from './routes/ingestion-routes.ts';
 import { itemRoutes } from './routes/item-routes.ts';
@@ -116,6 +117,7 @@ export async function createQueryApi(
   ingestionRoutes(app, ingestions);
   ingestionControlRoutes(app, ingestions);
   auditRoutes(app, { ledger, queue, store, now });
+  changeRoutes(app, { ledger, queue, spec: () => index.spec, now });
   searchRoutes(app, {
     search: {
       index,

@@ -57,6 +57,12 @@ async function fill({ ledger, store, addPicture, addPassage }: Rig, tenant: stri
   const audited = await audit(ledger, tenant, `${tenant}-audit`);
   const wanted = { tenant, name: `key of ${mark}`, scopes: ['admin' as const], expiresAt: null };
   const { key, secret } = await createApiKey({ ledger, now: Date.now, randomBytes }, wanted);
+  await failChange(ledger, tenant, `${mark}.png`);
+  await ledger.noteChanges(
+    tenant,
+    [{ change: { kind: 'object', bucket: 'shared', key: `owed ${mark}.png` }, changedAt: null }],
+    3,
+  );
   for (const prefix of tenantPrefixes(tenant))
     await store.put({ bucket: SYSTEM_BUCKET, key: `${prefix}${mark}` }, Buffer.from(mark), { contentType: 'text/plain' });
   await store.put({ bucket: SYSTEM_BUCKET, key: reportKey(tenant, done) }, Buffer.from(mark), { contentType: 'text/plain' });
@@ -70,6 +76,13 @@ async function fill({ ledger, store, addPicture, addPassage }: Rig, tenant: stri
     alpha.keys.push(key.keyId);
   }
   return secret;
+}
+
+async function failChange(ledger: Rig['ledger'], tenant: string, key: string): Promise<void> {
+  await ledger.noteChanges(tenant, [{ change: { kind: 'object', bucket: 'shared', key }, changedAt: null }], 1);
+  const taken = await ledger.takeChanges(tenant, { limit: 1, claimMs: 1, soloAfter: 3, at: 1 });
+  const failure = { code: 'picture_corrupt' as const, reason: key, eTag: 'e' };
+  await ledger.settleChanges(tenant, taken.map((one) => ({ ...one, failure })), 2); // prettier-ignore
 }
 
 async function ingestion(
@@ -264,6 +277,11 @@ const ATTEMPTS: Record<string, fc.Arbitrary<Asked>> = {
     fc.constantFrom('/v1/ingestions?limit=100', '/v1/ingestions?status=running', '/v1/ingestions?tenant=alpha'),
   ),
   'POST /v1/ingestions': post(at('/v1/ingestions'), fc.record({ source: someSource, dry_run: fc.boolean() })),
+  'GET /v1/changes': get(fc.constantFrom('/v1/changes', '/v1/changes?tenant=alpha')),
+  'GET /v1/changes/failures': get(
+    fc.constantFrom('/v1/changes/failures', '/v1/changes/failures?limit=1', '/v1/changes/failures?cursor=1&tenant=alpha'),
+  ),
+  'POST /v1/changes/retry': post(fc.constantFrom('/v1/changes/retry', '/v1/changes/retry?tenant=alpha'), fc.constant({})),
   'POST /v1/ingestions/{ingestion_id}/resume': post(
     path('/v1/ingestions/{id}/resume', someIngestion),
     fc.constantFrom({}, { accept_failures: true }),
@@ -332,7 +350,10 @@ async function stateOfAlpha(): Promise<string> {
   const failures = await Promise.all(ingestions.map(({ ingestionId }) => rig.ledger.failures(ingestionId, { limit: 100 })));
   const audits = await rig.ledger.listAudits('alpha', { limit: 100 });
   const keys = await rig.ledger.listApiKeys('alpha');
-  const owed = (await rig.ledger.owedChanges(0)).filter(({ tenant }) => tenant === 'alpha');
+  const changes = {
+    owed: (await rig.ledger.owedChanges(0)).filter(({ tenant }) => tenant === 'alpha'),
+    failed: await rig.ledger.changeFailures('alpha', { limit: 10 }),
+  };
   const stored: string[] = [];
   for (const prefix of tenantPrefixes('alpha'))
     for await (const { key, eTag } of rig.store.list({ bucket: SYSTEM_BUCKET, prefix })) stored.push(`${key} ${eTag}`);
@@ -341,7 +362,7 @@ async function stateOfAlpha(): Promise<string> {
     ingestions,
     failures,
     audits,
-    owed,
+    changes,
     keys: keys.map((key) => ({ ...key, lastUsedAt: null })),
     stored,
   });
@@ -383,6 +404,9 @@ test("no request of a tenant's key reads or changes anything of another tenant",
     'POST /v1/audits',
     'GET /v1/audits/{audit_id}',
     'GET /v1/audits/{audit_id}/findings',
+    'GET /v1/changes',
+    'GET /v1/changes/failures',
+    'POST /v1/changes/retry',
     'GET /v1/keys',
     'POST /v1/keys',
     'GET /v1/items/{item_id}',

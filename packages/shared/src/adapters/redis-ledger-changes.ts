@@ -38,14 +38,8 @@ local function forget(place)
   redis.call('HDEL', FAILURES, place)
   redis.call('ZREM', ORDER, place)
 end
-`;
 
-/** at, then place, change and changedAt (or empty) of each. */
-const NOTE = redisScript(
-  `${PRELUDE}
-local at = ARGV[2]
-for n = 3, #ARGV, 3 do
-  local place, change, changed = ARGV[n], ARGV[n + 1], ARGV[n + 2]
+local function note(place, change, changed, at)
   forget(place)
   local record = read(place)
   if not record then
@@ -57,9 +51,33 @@ for n = 3, #ARGV, 3 do
   record.generation = redis.call('HINCRBY', COUNTERS, 'generation', 1)
   if changed ~= '' then record.changed = changed end
   write(place, record)
+  redis.call('SADD', TENANTS, tenant)
 end
-if #ARGV > 2 then redis.call('SADD', TENANTS, tenant) end
+`;
+
+/** at, then place, change and changedAt (or empty) of each. */
+const NOTE = redisScript(
+  `${PRELUDE}
+for n = 3, #ARGV, 3 do note(ARGV[n], ARGV[n + 1], ARGV[n + 2], ARGV[2]) end
 return 1`,
+  { full: 'refuse' },
+);
+
+/** at, failedUpTo, limit, token. Answers how many; the same token again, because an answer was lost, is answered the same. */
+const RETRY = redisScript(
+  `${PRELUDE}
+local memory = 'retried:' .. tenant
+local before = redis.call('HGET', COUNTERS, memory)
+if before and string.sub(before, 1, #ARGV[5]) == ARGV[5] then return tonumber(string.sub(before, #ARGV[5] + 1)) end
+local retried = 0
+for _, place in ipairs(redis.call('ZRANGE', ORDER, 0, ARGV[4] - 1)) do
+  local failure = cjson.decode(redis.call('HGET', FAILURES, place))
+  if tonumber(failure.at) > tonumber(ARGV[3]) then break end
+  note(place, failure.change, '', ARGV[2])
+  retried = retried + 1
+end
+if retried > 0 then redis.call('HSET', COUNTERS, memory, ARGV[5] .. retried) else redis.call('HDEL', COUNTERS, memory) end
+return retried`,
   { full: 'refuse' },
 );
 
@@ -200,6 +218,13 @@ export function redisChanges(client: LedgerClient, keys: LedgerKeys) {
       if (noted.length === 0) return;
       const args = noted.flatMap(({ change: own, changedAt }) => [changePlace(own), JSON.stringify(own), changedAt ?? '']);
       await client.run(NOTE, keys.changes(tenant), [tenant, at, ...args]);
+    },
+
+    async retryChanges(
+      tenant: string,
+      { limit, failedUpTo, at }: { limit: number; failedUpTo: number; at: number },
+    ): Promise<number> {
+      return asNumber(await client.run(RETRY, keys.changes(tenant), [tenant, at, failedUpTo, limit, randomUUID()]));
     },
 
     async takeChanges(

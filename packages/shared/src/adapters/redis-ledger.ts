@@ -110,6 +110,7 @@ export class RedisLedger implements Ledger {
   takeChanges: Ledger['takeChanges'] = (tenant, options) => this.#changes.takeChanges(tenant, options);
   settleChanges: Ledger['settleChanges'] = (tenant, settled, at) => this.#changes.settleChanges(tenant, settled, at);
   giveBackChanges: Ledger['giveBackChanges'] = (tenant, places, at) => this.#changes.giveBackChanges(tenant, places, at);
+  retryChanges: Ledger['retryChanges'] = (tenant, options) => this.#changes.retryChanges(tenant, options);
   owedChanges: Ledger['owedChanges'] = (at) => this.#changes.owedChanges(at);
   changeFailures: Ledger['changeFailures'] = (tenant, options) => this.#changes.changeFailures(tenant, options);
   leaseKeys: Ledger['leaseKeys'] = (keys, options) => this.#leases.leaseKeys(keys, options);

@@ -14,19 +14,30 @@ export function changeMethods({ sql, transaction }: LedgerDatabase) {
     return Number(row?.['last']);
   };
 
+  const note = (tenant: string, place: string, change: string, changedAt: number | null, at: number): void => {
+    forget(tenant, place);
+    sql(
+      `INSERT INTO ledger_changes (tenant, place, change, generation, noticed_at, noted_at, changed_at, attempts, free_at)
+       VALUES (?, ?, ?, ?, ?, ?, ?, 0, 0)
+       ON CONFLICT (tenant, place) DO UPDATE SET change = excluded.change, generation = excluded.generation,
+         noted_at = excluded.noted_at, changed_at = coalesce(excluded.changed_at, changed_at)`,
+    ).run(tenant, place, change, nextGeneration(), at, at, changedAt);
+  };
+
   return {
     noteChanges(tenant: string, noted: { change: Change; changedAt: number | null }[], at: number): void {
       transaction(() => {
-        for (const { change, changedAt } of noted) {
-          const place = changePlace(change);
-          forget(tenant, place);
-          sql(
-            `INSERT INTO ledger_changes (tenant, place, change, generation, noticed_at, noted_at, changed_at, attempts, free_at)
-             VALUES (?, ?, ?, ?, ?, ?, ?, 0, 0)
-             ON CONFLICT (tenant, place) DO UPDATE SET change = excluded.change, generation = excluded.generation,
-               noted_at = excluded.noted_at, changed_at = coalesce(excluded.changed_at, changed_at)`,
-          ).run(tenant, place, JSON.stringify(change), nextGeneration(), at, at, changedAt);
-        }
+        for (const { change, changedAt } of noted) note(tenant, changePlace(change), JSON.stringify(change), changedAt, at);
+      });
+    },
+
+    retryChanges(tenant: string, { limit, failedUpTo, at }: { limit: number; failedUpTo: number; at: number }): number {
+      return transaction(() => {
+        const failed = sql(
+          'SELECT place, change FROM ledger_change_failures WHERE tenant = ? AND failed_at <= ? ORDER BY failure_no LIMIT ?',
+        ).all(tenant, failedUpTo, limit);
+        for (const row of failed) note(tenant, text(row['place']), text(row['change']), null, at);
+        return failed.length;
       });
     },
 

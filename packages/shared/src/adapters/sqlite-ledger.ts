@@ -56,6 +56,7 @@ export class SqliteLedger implements Ledger {
   takeChanges: Ledger['takeChanges'] = (tenant, options) => this.#thread.call('takeChanges', tenant, options);
   settleChanges: Ledger['settleChanges'] = (tenant, settled, at) => this.#thread.call('settleChanges', tenant, settled, at);
   giveBackChanges: Ledger['giveBackChanges'] = (tenant, places, at) => this.#thread.call('giveBackChanges', tenant, places, at);
+  retryChanges: Ledger['retryChanges'] = (tenant, options) => this.#thread.call('retryChanges', tenant, options);
   owedChanges: Ledger['owedChanges'] = (at) => this.#thread.call('owedChanges', at);
   changeFailures: Ledger['changeFailures'] = (tenant, options) => this.#thread.call('changeFailures', tenant, options);
   releaseKeys: Ledger['releaseKeys'] = (token) => this.#thread.call('releaseKeys', token);

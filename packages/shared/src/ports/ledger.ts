@@ -247,6 +247,11 @@ export interface Ledger extends AuditLedger {
   owedChanges(at: number): Promise<{ tenant: string; owed: number; free: number; oldestNoticedAt: number }[]>;
   /** Changes that failed for good, oldest first, after a cursor. */
   changeFailures(tenant: string, options: { after?: string; limit: number }): Promise<ChangeFailure[]>;
+  /**
+   * Notes up to `limit` changes again that failed until `failedUpTo` and stand among the failures still, so that what was noted since
+   * is not undone; answers how many.
+   */
+  retryChanges(tenant: string, options: { limit: number; failedUpTo: number; at: number }): Promise<number>;
   /** Per-key locks with one counter. A lease ends by release or after `ttlMs`. */
   leaseKeys(keys: string[], options: { ttlMs: number }): Promise<KeyLease>;
   /** Prolongs a lease to `ttlMs` from now; false when any of its keys is already lost: its holder must not write any more. */
