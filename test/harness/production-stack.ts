@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { S3Client } from '@aws-sdk/client-s3';
+import { changesView, type ChangesView } from '@sightline/shared/contracts/changes-http';
 import {
   failurePage,
   ingestionAccepted,
@@ -46,6 +47,7 @@ export class ProductionStack {
   readonly kafka: KafkaServer | null;
   readonly topicPrefix: string;
   readonly queuePrefix: string;
+  readonly notificationsTopic: string;
   readonly #proxies: StackProxies | null;
   readonly #slots: Map<string, ProcessSlot>;
   readonly #engineEnv: Record<string, string>;
@@ -63,6 +65,7 @@ export class ProductionStack {
     this.kafka = parts.kafka;
     this.topicPrefix = parts.topicPrefix;
     this.queuePrefix = parts.queuePrefix;
+    this.notificationsTopic = parts.notificationsTopic;
     this.#proxies = parts.proxies;
     this.#slots = parts.slots;
     this.#engineEnv = parts.engineEnv;
@@ -162,6 +165,11 @@ export class ProductionStack {
       if (condition(view)) return view;
       if (performance.now() > endsAt) throw new Error(`not in time: ${JSON.stringify(view)}\n${this.outputs()}`);
     }
+  }
+
+  /** What is owed of changes that were told of. */
+  changes(): Promise<ChangesView> {
+    return this.#insist(() => this.client.get('/v1/changes', changesView));
   }
 
   /** All failures of an ingestion. */

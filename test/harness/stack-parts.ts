@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { S3Client } from '@aws-sdk/client-s3';
+import { Kafka, logLevel } from 'kafkajs';
 import { newId } from '@sightline/shared/contracts/ids';
 import { freePort } from '@sightline/shared/testing/free-port';
 import { openKafkaServer, type KafkaServer } from '@sightline/shared/testing/kafka-server';
@@ -18,6 +19,8 @@ const BUCKETS = 16;
 export interface ProductionStackOptions {
   /** With a Kafka, which takes some ten seconds to come up. */
   kafka?: boolean;
+  /** Has the S3 gateway tell that Kafka of every object that is put or deleted; needs a gateway and a Kafka of the test's own. */
+  bucketEvents?: boolean;
   /** The SQLite index, also where a Qdrant can be had. */
   index?: 'sqlite';
   /** Puts fault proxies in front of Redis, Qdrant and S3, for the services; the test and the audit go round them. */
@@ -55,6 +58,7 @@ export interface StackParts {
   kafka: KafkaServer | null;
   topicPrefix: string;
   queuePrefix: string;
+  notificationsTopic: string;
   proxies: StackProxies | null;
   slots: Map<string, ProcessSlot>;
   engineEnv: Record<string, string>;
@@ -74,9 +78,15 @@ export async function openStackParts(options: ProductionStackOptions, closers: (
   if (!options.dataDir) closers.push(() => rmSync(dataDir, { recursive: true, force: true }));
   // One after the other: what one of them opened is closed also when another does not come up.
   const redis = await opened(openRedisServer({ appendFsync: 'always' }));
-  const s3 = await opened(openS3Server());
-  const qdrant = qdrantMissing || options.index === 'sqlite' ? null : await opened(openQdrantServer());
   const kafka = options.kafka ? await opened(openKafkaServer()) : null;
+  const id = newId();
+  const notificationsTopic = `${id}-s3-events`;
+  const kafkaUrl = kafka?.brokers[0];
+  const events = options.bucketEvents && kafkaUrl ? { kafkaUrl, topic: notificationsTopic } : null;
+  // The gateway does not start without it.
+  if (events) await makeTopic(events.kafkaUrl, events.topic);
+  const s3 = await opened(openS3Server(events ? { events } : {}));
+  const qdrant = qdrantMissing || options.index === 'sqlite' ? null : await opened(openQdrantServer());
   const proxies = options.proxies
     ? {
         redis: await opened(openFaultProxy(addressOf(redis.url))),
@@ -85,7 +95,6 @@ export async function openStackParts(options: ProductionStackOptions, closers: (
       }
     : null;
 
-  const id = newId();
   const place = s3.newPlace();
   const buckets = await Promise.all(Array.from({ length: BUCKETS }, () => s3.newBucket()));
   const topicPrefix = `${id}-`;
@@ -100,6 +109,7 @@ export async function openStackParts(options: ProductionStackOptions, closers: (
     QDRANT_ALIAS: `assets-${id}`,
     KAFKA_BROKERS: kafka?.brokers.join(',') ?? '',
     KAFKA_TOPIC_PREFIX: topicPrefix,
+    S3_EVENTS_TOPIC: notificationsTopic,
   };
   const serviceEnv = proxies
     ? {
@@ -146,6 +156,7 @@ export async function openStackParts(options: ProductionStackOptions, closers: (
     kafka,
     topicPrefix,
     queuePrefix: id,
+    notificationsTopic,
     proxies,
     slots,
     engineEnv,
@@ -153,6 +164,17 @@ export async function openStackParts(options: ProductionStackOptions, closers: (
     closers,
     buckets,
   };
+}
+
+/** Several partitions: what is told of one key says nothing of when another's comes. */
+async function makeTopic(broker: string, topic: string): Promise<void> {
+  const admin = new Kafka({ brokers: [broker], logLevel: logLevel.NOTHING }).admin();
+  try {
+    await admin.connect();
+    await admin.createTopics({ waitForLeaders: true, topics: [{ topic, numPartitions: 3, replicationFactor: 1 }] });
+  } finally {
+    await admin.disconnect();
+  }
 }
 
 function addressOf(url: string): { host: string; port: number } {

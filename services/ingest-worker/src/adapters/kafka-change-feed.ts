@@ -62,7 +62,8 @@ class KafkaChangeFeed implements ChangeFeed {
   }
 
   async start(handler: (noticed: Noticed[], signal: AbortSignal) => Promise<void>): Promise<void> {
-    const { logger, retryMs = 1_000, stalledAfterMs = 60_000, sessionTimeoutMs = 30_000 } = this.#deps;
+    // What a process that died had is not heard of until its session is over.
+    const { logger, retryMs = 1_000, stalledAfterMs = 60_000, sessionTimeoutMs = 12_000 } = this.#deps;
     const consumer = new KafkaConsumer(
       this.#kafka,
       {

@@ -1,4 +1,4 @@
-import { realpath } from 'node:fs/promises';
+import { realpath, stat } from 'node:fs/promises';
 import { basename, relative, sep } from 'node:path';
 import { watch, type FSWatcher } from 'chokidar';
 import type { Logger } from 'pino';
@@ -22,19 +22,28 @@ export interface LocalChangeFeedOptions {
   settledMs?: number;
   /** Pause after a handler that threw. */
   retryMs?: number;
+  /** Files that are kept while they are not taken; of a folder with more it is only known that it has to be looked through. */
+  maxGathered?: number;
 }
 
 const GATHER_MS = 50;
+/** A folder of millions takes minutes until it is watched: nothing else waits for it. */
+const READY_WITHIN_MS = 10_000;
 
 interface Watched {
   watcher: FSWatcher;
-  since: number;
+  /** Which folder it is: another in its place has the same path. */
+  root: string;
+  /** Unix milliseconds; null until it is watched. */
+  since: number | null;
   isTold: boolean;
+  ready: Promise<void>;
 }
 
 /**
  * Changes heard of from the file system: every folder that is a source is watched. What happens while the process is down, or before a
- * folder is watched, is not heard of. A folder that cannot be watched is told to the log and tried again.
+ * folder is watched, is not heard of. A folder that cannot be watched is told to the log and tried again; one that goes, or that
+ * another takes the place of, is watched anew.
  */
 export class LocalChangeFeed implements ChangeFeed {
   readonly #options: LocalChangeFeedOptions;
@@ -50,7 +59,9 @@ export class LocalChangeFeed implements ChangeFeed {
   }
 
   async start(handler: (noticed: Noticed[], signal: AbortSignal) => Promise<void>): Promise<void> {
-    await this.#look();
+    await this.#look().catch((error: unknown) => this.#options.logger.warn({ err: error }, 'watching folders'));
+    const ready = Promise.all([...this.#watched.values()].map((watched) => watched.ready)).then(() => undefined);
+    await Promise.race([ready, pause(READY_WITHIN_MS, this.#over.signal)]);
     const { lookEveryMs = 1_000, retryMs = 1_000 } = this.#options;
     this.#loops = [
       this.#every(lookEveryMs, () => this.#look()),
@@ -96,35 +107,38 @@ export class LocalChangeFeed implements ChangeFeed {
   /** Watches folders that became sources, and no longer those that are none any more. */
   async #look(): Promise<void> {
     const wanted = new Set(await this.#options.folders());
-    for (const [folder, { watcher }] of this.#watched) {
-      if (wanted.has(folder)) continue;
+    const roots = new Map<string, string | null>();
+    for (const folder of wanted) roots.set(folder, await rootOf(folder));
+    for (const [folder, { watcher, root }] of this.#watched) {
+      if (roots.get(folder) === root) continue;
       this.#watched.delete(folder);
       await watcher.close();
     }
-    for (const folder of wanted) if (!this.#watched.has(folder)) await this.#watch(folder);
+    for (const [folder, root] of roots) {
+      // It may be there later: a disk that is not mounted yet.
+      if (root !== null && !this.#watched.has(folder) && !this.#over.signal.aborted) await this.#watch(folder, root);
+    }
     const { onWatched, tellAfterMs = 15_000 } = this.#options;
     for (const [folder, watched] of this.#watched) {
-      if (watched.isTold || Date.now() - watched.since < tellAfterMs) continue;
+      if (watched.isTold || watched.since === null || Date.now() - watched.since < tellAfterMs) continue;
       await onWatched?.(folder, watched.since);
       watched.isTold = true;
     }
   }
 
-  async #watch(folder: string): Promise<void> {
+  async #watch(folder: string, root: string): Promise<void> {
     const { dataDir, logger, settledMs = 200 } = this.#options;
-    // It may be there later: a disk that is not mounted yet.
-    const root = await realpath(folder).catch(() => null);
-    if (root === null || this.#over.signal.aborted) return;
+    const top = await realpath(folder).catch(() => folder);
     const ownFiles = await realpath(dataDir).catch(() => dataDir);
-    const watcher = watch(root, {
+    const watcher = watch(top, {
       ignoreInitial: true,
       followSymlinks: false,
-      ignored: (path) => path !== root && (basename(path).startsWith('.') || path === ownFiles),
+      ignored: (path) => path !== top && (basename(path).startsWith('.') || path === ownFiles),
       awaitWriteFinish: { stabilityThreshold: settledMs, pollInterval: Math.max(10, settledMs / 4) },
     });
     const note = (path: string): void => {
-      const key = relative(root, path).split(sep).join('/');
-      if (key !== '') this.#gathered.set(`${folder}\0${path}`, { kind: 'object', bucket: folder, keys: [key], changedAt: null });
+      const key = relative(top, path).split(sep).join('/');
+      if (key !== '') this.#gather(folder, key);
     };
     watcher.on('add', note).on('change', note).on('unlink', note);
     watcher.on('error', (error) => {
@@ -133,11 +147,36 @@ export class LocalChangeFeed implements ChangeFeed {
         'a folder, or a part of it, cannot be watched: changes there wait for the next ingestion or audit',
       );
     });
-    await new Promise<void>((resolve) => {
-      watcher.once('ready', resolve);
-      this.#over.signal.addEventListener('abort', () => resolve(), { once: true });
+    const { promise: ready, resolve } = Promise.withResolvers<void>();
+    const watched: Watched = { watcher, root, since: null, isTold: false, ready };
+    watcher.once('ready', () => {
+      watched.since = Date.now();
+      resolve();
     });
-    this.#watched.set(folder, { watcher, since: Date.now(), isTold: false });
+    this.#watched.set(folder, watched);
+  }
+
+  #gather(folder: string, key: string): void {
+    const { maxGathered = 100_000, logger } = this.#options;
+    const place = `${folder}\0${key}`;
+    if (this.#gathered.size >= maxGathered && !this.#gathered.has(place)) {
+      for (const other of this.#gathered.keys()) if (other.startsWith(`${folder}\0`)) this.#gathered.delete(other);
+      const watched = this.#watched.get(folder);
+      if (watched && watched.isTold) logger.warn({ folder }, 'too many changes wait: the folder is looked through instead');
+      if (watched) Object.assign(watched, { isTold: false, since: Date.now() });
+    }
+    this.#gathered.set(place, { kind: 'object', bucket: folder, keys: [key], changedAt: null });
+  }
+}
+
+/** Where a folder really lies and which it is; null while it is not there. */
+async function rootOf(folder: string): Promise<string | null> {
+  try {
+    const path = await realpath(folder);
+    const { dev, ino } = await stat(path, { bigint: true });
+    return `${path} ${dev} ${ino}`;
+  } catch {
+    return null;
   }
 }
 
