@@ -184,6 +184,89 @@ export function queueEngineContract(backend: string, server: () => QueueServer):
     expect(ids).toEqual(['chunk-1', 'chunk-1']);
   });
 
+  test(`${backend}: of what is added behind a job that runs one more runs afterwards, with the newest data`, async () => {
+    const engine = await open(await server().freshPlace());
+    const add = (no: number) => engine.add('encode', encodeJob(no), { lane: 'event', jobId: 'changes', andAfter: true });
+    const seen: number[] = [];
+    let running = 0;
+    let release = Promise.withResolvers<void>();
+    const handler = async ({ chunkNo }: JobData<'encode'>) => {
+      seen.push(chunkNo);
+      expect((running += 1)).toBe(1);
+      await release.promise;
+      running -= 1;
+    };
+    // While it waits, many are one.
+    for (let no = 0; no < 5; no += 1) await add(no);
+    expect((await engine.stats('encode')).waiting).toBe(1);
+    await engine.work('encode', handler, { concurrency: 4 });
+    await until(() => seen.length === 1);
+    for (let no = 10; no < 30; no += 1) await add(no);
+    await sleep(200);
+    expect(seen.length).toBe(1);
+    release.resolve();
+    release = Promise.withResolvers<void>();
+    await until(() => seen.length === 2);
+    // And behind that one another.
+    await add(40);
+    await add(41);
+    release.resolve();
+    release = Promise.withResolvers<void>();
+    release.resolve();
+    await until(() => seen.length === 3);
+    await until(async () => (await engine.stats('encode')).active === 0);
+    await sleep(200);
+    expect(seen.slice(1)).toEqual([29, 41]);
+    // It is over: the next is a new one.
+    await add(50);
+    await until(() => seen.length === 4);
+    expect(seen.at(-1)).toBe(50);
+  });
+
+  test.each([
+    ['fails for good', 'picture_corrupt', 1],
+    ['fails and is tried again', 'object_store_unavailable', 2],
+    ['is handed back', 'job_handed_back', 2],
+  ] as const)(`${backend}: what was added behind a job runs also when that one %s`, async (_, code, runs) => {
+    const engine = await open(await server().freshPlace());
+    const add = (no: number) => engine.add('encode', encodeJob(no), { lane: 'event', jobId: 'changes', andAfter: true });
+    const seen: number[] = [];
+    const release = Promise.withResolvers<void>();
+    const handler = async ({ chunkNo }: JobData<'encode'>) => {
+      seen.push(chunkNo);
+      if (seen.length > 1) return;
+      await release.promise;
+      throw new SightlineError(code);
+    };
+    await add(1);
+    await engine.work('encode', handler, { concurrency: 2 });
+    await until(() => seen.length === 1);
+    await add(2);
+    await add(3);
+    release.resolve();
+    await until(() => seen.includes(3));
+    await until(async () => (await engine.stats('encode')).active === 0);
+    expect(seen.filter((no) => no === 3)).toEqual([3]);
+    expect(seen.filter((no) => no === 1).length).toBeLessThanOrEqual(runs);
+    expect(seen).not.toContain(2);
+  });
+
+  test(`${backend}: what was added behind a job of a killed worker runs after it`, async () => {
+    const place = await server().freshPlace();
+    const engine = await open(place);
+    const add = (no: number) => engine.add('encode', encodeJob(no), { lane: 'event', jobId: 'changes', andAfter: true });
+    const victim = await openWorkerProcess(place);
+    await add(7);
+    await victim.line('start 7');
+    await add(8);
+    await add(9);
+    await victim.kill();
+    const seen: number[] = [];
+    await engine.work('encode', async ({ chunkNo }) => void seen.push(chunkNo), { concurrency: 1 });
+    await until(() => seen.includes(9));
+    expect(seen).toEqual([7, 9]);
+  });
+
   test(`${backend}: a request gets its result, or its error by code`, async () => {
     const engine = await open(await server().freshPlace());
     let calls = 0;
