@@ -62,7 +62,7 @@ export class LocalChangeFeed implements ChangeFeed {
     await this.#look().catch((error: unknown) => this.#options.logger.warn({ err: error }, 'watching folders'));
     const ready = Promise.all([...this.#watched.values()].map((watched) => watched.ready)).then(() => undefined);
     await Promise.race([ready, pause(READY_WITHIN_MS, this.#over.signal)]);
-    const { lookEveryMs = 1_000, retryMs = 1_000 } = this.#options;
+    const { lookEveryMs = 250, retryMs = 1_000 } = this.#options;
     this.#loops = [
       this.#every(lookEveryMs, () => this.#look()),
       this.#every(GATHER_MS, async () => {
@@ -118,7 +118,7 @@ export class LocalChangeFeed implements ChangeFeed {
       // It may be there later: a disk that is not mounted yet.
       if (root !== null && !this.#watched.has(folder) && !this.#over.signal.aborted) await this.#watch(folder, root);
     }
-    const { onWatched, tellAfterMs = 15_000 } = this.#options;
+    const { onWatched, tellAfterMs = 3_000 } = this.#options;
     for (const [folder, watched] of this.#watched) {
       if (watched.isTold || watched.since === null || Date.now() - watched.since < tellAfterMs) continue;
       await onWatched?.(folder, watched.since);
