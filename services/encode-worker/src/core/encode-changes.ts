@@ -148,7 +148,8 @@ async function workChanges(deps: ChunkDeps, tenant: string, taken: OwedChange[],
     const isWaiting = fate !== null && mayPass(fate, one, shownAt);
     if (isWaiting) waiting.push(one);
     else settled.push(settledAs(one, fate));
-    if (!fate && picture && deps.written.has(picture.assetId)) {
+    const isShown = picture ? deps.written.has(picture.assetId) : one.change.kind === 'item';
+    if (!fate && isShown) {
       const at = changedAt(one, picture);
       if (at !== null) working.observeFreshness(Math.max(0, shownAt - at) / 1000);
     }

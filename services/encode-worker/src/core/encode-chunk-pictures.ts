@@ -109,7 +109,10 @@ async function isThere(deps: EncodeDeps, work: PictureWork): Promise<boolean> {
 }
 
 /** Of what is told of some are names that no object can have, links that lead out, and the marks of folders. */
-export async function listedHead({ store }: Pick<EncodeDeps, 'store'>, object: PictureWork['object']): Promise<ObjectInfo | null> {
+export async function listedHead(
+  { store }: Pick<EncodeDeps, 'store'>,
+  object: PictureWork['object'],
+): Promise<ObjectInfo | null> {
   try {
     const now = await store.head(object);
     return now && now.sizeBytes === 0 && now.key.endsWith('/') ? null : now;
