@@ -420,3 +420,13 @@ test('a worker that stood still with an old record does not undo what was pushed
   expect(stands).toBe(false);
   await expectInStep([newer]);
 });
+
+test('a picture that two records drop at the same time leaves the index, whichever is the last', async () => {
+  for (const key of KEYS) await rig.put(BUCKET, key, key);
+  for (let i = 0; i < 5; i++) {
+    await rig.change(push(item('lamp', ['1.png'])), push(item('chair', ['1.png', '2.png'])));
+    const [lamp, chair] = [item('lamp', ['2.png']), item('chair', [], { title: 'New' })];
+    await rig.change(...(i % 2 ? [push(chair), push(lamp)] : [push(lamp), push(chair)]));
+    await expectInStep([lamp, chair]);
+  }
+});

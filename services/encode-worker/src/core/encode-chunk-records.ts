@@ -157,6 +157,21 @@ export async function leavePictures(
   if (deletions.length > 0) await deps.index.delete(deletions);
 }
 
+/** Takes leased pictures off the index that no record is on or names any more. */
+export async function dropUnnamed(deps: ChunkDeps, tenant: string, pictureIds: string[], lease: HeldLease): Promise<void> {
+  const points = [...(await deps.index.get(tenant, pictureIds)).values()].filter(
+    (point) => !point.deleted && point.records.length === 0,
+  );
+  if (points.length === 0) return;
+  const named = await deps.index.findByPicture(tenant, points.map(({ assetId }) => assetId)); // prettier-ignore
+  const unnamed = points.filter(({ assetId }) => !named.has(assetId));
+  lease.assertHeld();
+  const at = deps.now();
+  await deps.index.delete(
+    unnamed.map(({ assetId, object }) => ({ assetId, tenant, version: lease.version, reason: 'gone' as const, object, at })),
+  );
+}
+
 /** Whether a record that was to leave the picture was written anew since, and names it again. */
 function isBack(tenant: string, { itemId, assetId, record }: Leaving, point: AssetPoint): boolean {
   const now = point.records.find((its) => its.itemId === itemId);

@@ -9,7 +9,7 @@ import type { AssetPoint } from '@sightline/shared/ports/vector-index';
 import { SightlineError, toSightlineError } from '@sightline/shared/runtime/errors';
 import { ChunkWork, type Failing } from './chunk-work.ts';
 import { settlePictures } from './encode-chunk-pictures.ts';
-import { leavePictures, settleItems, settlePictureRecords, type Leaving } from './encode-chunk-records.ts';
+import { dropUnnamed, leavePictures, settleItems, settlePictureRecords, type Leaving } from './encode-chunk-records.ts';
 import type { ChunkDeps } from './encode-deps.ts';
 import { newestFirst, settleArrivals, settleGoings } from './picture-records.ts';
 import { isOwed, type SettleContext } from './settle-chunk.ts';
@@ -48,7 +48,7 @@ export async function settleItemChange(
   context: ItemContext,
 ): Promise<SettledItem> {
   const { signal } = context;
-  let settling: Settling = { work: new ChunkWork(tenant, []), absent: [], unreadable: [] };
+  let settling: Settling = { work: new ChunkWork(tenant, []), absent: [], dropped: [], unreadable: [] };
   for (let round = 0; ; round++) {
     if (round === MAX_ROUNDS) throw new SightlineError('object_changed');
     await withLeasedKeys(deps, [itemLockKey(tenant, change.itemId)], { ttlMs: deps.leaseTtlMs, signal }, async (_, lease) => {
@@ -58,7 +58,7 @@ export async function settleItemChange(
       await settleItsPictures(deps, settling.work, lease, context);
       const leaving = await settleItems(deps, tenant, [...settling.work.items.values()], lease);
       // Before another may set the item again.
-      await leave(deps, leaving, context);
+      await leave(deps, leaving, settling.dropped, context);
     });
     const pictures = [...settling.work.pictures.values()];
     await settleGoings(deps, pictures, context);
@@ -78,6 +78,8 @@ interface Settling {
   work: ChunkWork;
   /** Named, and not in the store. */
   absent: PicturePlace[];
+  /** Named before, and no more. */
+  dropped: PicturePlace[];
   /** Of which the store says nothing, for good. */
   unreadable: PicturePlace[];
 }
@@ -96,14 +98,15 @@ async function prepare(
   lease: HeldLease,
   context: SettleContext,
 ): Promise<Settling> {
+  const standing = await deps.index.findByItem(tenant, itemId);
+  const named = standing.flatMap(({ records }) => records.filter((record) => record.itemId === itemId)).flatMap(({ pictures }) => pictures); // prettier-ignore
   if (told === null) {
     const record = { itemId, title: '', text: '', attributes: {}, pictures: [] };
-    return { work: new ChunkWork(tenant, [{ record, reconcile: 'drop' }]), absent: [], unreadable: [] };
+    return { work: new ChunkWork(tenant, [{ record, reconcile: 'drop' }]), absent: [], dropped: named, unreadable: [] };
   }
-  const standing = await deps.index.findByItem(tenant, itemId);
   const record = told.pushed ? presentRecord(standing, itemId) : { ...told, pushed: true };
-  if (record === null) return { work: new ChunkWork(tenant, []), absent: [], unreadable: [] };
-  await bringBack(deps, tenant, record, standing, lease, context);
+  if (record === null) return { work: new ChunkWork(tenant, []), absent: [], dropped: [], unreadable: [] };
+  await bringBack(deps, tenant, record, named, lease, context);
   const entries: ChunkEntry[] = [];
   const absent: PicturePlace[] = [];
   const unreadable: PicturePlace[] = [];
@@ -111,7 +114,10 @@ async function prepare(
     if (looked.object) entries.push({ object: looked.object, record });
     else (looked.isUnreadable ? unreadable : absent).push(looked.picture);
   }
-  return { work: new ChunkWork(tenant, entries.length > 0 ? entries : [{ record }]), absent, unreadable };
+  const names = ({ bucket, key }: PicturePlace): boolean =>
+    record.pictures.some((its) => its.bucket === bucket && its.key === key);
+  const dropped = named.filter((picture) => !names(picture));
+  return { work: new ChunkWork(tenant, entries.length > 0 ? entries : [{ record }]), absent, dropped, unreadable };
 }
 
 async function isAnyThere({ store }: ChunkDeps, pictures: PicturePlace[]): Promise<boolean> {
@@ -154,13 +160,12 @@ async function bringBack(
   deps: ChunkDeps,
   tenant: string,
   { itemId, pictures }: ItemRecord,
-  standing: AssetPoint[],
+  namedBefore: PicturePlace[],
   lease: HeldLease,
   { signal }: SettleContext,
 ): Promise<void> {
   const idOf = ({ bucket, key }: PicturePlace): string => pictureAssetId(tenant, bucket, key);
-  const own = standing.flatMap(({ records }) => records.filter((record) => record.itemId === itemId));
-  const named = new Set(own.flatMap((record) => record.pictures.map(idOf)));
+  const named = new Set(namedBefore.map(idOf));
   const firstId = passageAssetId(tenant, itemId, 0);
   const points = await deps.index.get(tenant, [firstId, ...pictures.map(idOf).filter((id) => !named.has(id))]);
   const first = points.get(firstId);
@@ -201,13 +206,24 @@ async function settleItsPictures(deps: ChunkDeps, work: ChunkWork, lease: HeldLe
   }
 }
 
-async function leave(deps: ChunkDeps, leaving: Leaving[], { tenant, signal, assertAlive }: SettleContext): Promise<void> {
-  if (leaving.length === 0) return;
+async function leave(
+  deps: ChunkDeps,
+  leaving: Leaving[],
+  dropped: PicturePlace[],
+  { tenant, signal, assertAlive }: SettleContext,
+): Promise<void> {
+  if (leaving.length + dropped.length === 0) return;
   const known = new KnownPlaces(await deps.ledger.latestIngestions(tenant));
-  const keys = new Set(leaving.map(({ assetId }) => assetLockKey(tenant, assetId)));
-  await withLeasedKeys(deps, keys, { ttlMs: deps.leaseTtlMs, signal }, async (granted, lease) => {
-    await assertAlive();
-    const held = leaving.filter(({ assetId }) => granted.has(assetLockKey(tenant, assetId)));
-    await leavePictures(deps, tenant, held, lease, (object) => known.standingOf(object) !== 'listed');
-  });
+  const mayDrop = (object: PicturePlace): boolean => known.standingOf(object) !== 'listed';
+  const under = async (ids: string[], work: (held: Set<string>, lease: HeldLease) => Promise<void>): Promise<void> => {
+    const keys = new Map(ids.map((assetId) => [assetLockKey(tenant, assetId), assetId]));
+    await withLeasedKeys(deps, keys.keys(), { ttlMs: deps.leaseTtlMs, signal }, async (granted, lease) => {
+      await assertAlive();
+      await work(new Set([...granted].map((key) => keys.get(key) ?? '')), lease);
+    });
+  };
+  await under(leaving.map(({ assetId }) => assetId), (held, lease) => leavePictures(deps, tenant, leaving.filter(({ assetId }) => held.has(assetId)), lease, mayDrop)); // prettier-ignore
+  // Another item may have left one of them while this one was still seen to name it.
+  const ids = dropped.filter(mayDrop).map(({ bucket, key }) => pictureAssetId(tenant, bucket, key));
+  await under(ids, (held, lease) => dropUnnamed(deps, tenant, [...held], lease));
 }
