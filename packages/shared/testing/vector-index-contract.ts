@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import type { Leg, VectorIndex } from '../src/ports/vector-index.ts';
+import { describeIndexCopies } from './vector-index-copy-contract.ts';
 import { describeIndexFilters } from './vector-index-filter-contract.ts';
 import {
   assetIdOf,
@@ -432,4 +433,5 @@ export function describeVectorIndex(name: string, open: OpenIndex): void {
   describeIndexFilters(name, () => index);
   describeIndexRaces(name, () => index);
   describeIndexRecords(name, () => index);
+  describeIndexCopies(name, () => index);
 }

@@ -1,4 +1,4 @@
-import type { Deletion, PictureWrite, RecordWrite } from '../ports/vector-index.ts';
+import type { Deletion, PictureWrite, PointCopy, RecordWrite } from '../ports/vector-index.ts';
 import { facetsOf } from './qdrant-filter.ts';
 import { documentVector } from './qdrant-keywords.ts';
 import { stampOf, type PointPayload, type StoredPoint } from './qdrant-point.ts';
@@ -104,5 +104,41 @@ export function deletionChange({ version, reason, object, sha256, at }: Deletion
     const told: StoredPoint = { ...stored, payload: { ...stored.payload, kind, deletedBecause: reason, deletedAt: at } };
     const withoutImage = takesImage ? takeImage(told) : told;
     return settled(takesRecord ? takeRecord(withoutImage) : withoutImage);
+  };
+}
+
+/** The copy's newer halves; its vectors are normalised. */
+export function copyChange(copy: PointCopy & { keywords: string[] }, vectors: PointCopy['vectors']): PointChange {
+  const { sha256, sizeBytes, widthPx, heightPx, records, passageNo } = copy;
+  const keywords = documentVector(copy.record?.live ? copy.keywords : []);
+  return ({ id, payload, vector: stored }) => {
+    const image = copy.image && isNewer(copy.image.version, payload.image) ? copy.image : null;
+    const record = copy.record && isNewer(copy.record.version, payload.record) ? copy.record : null;
+    if (!image && !record) return null;
+    const changed: PointPayload = {
+      ...payload,
+      kind: copy.kind,
+      bucket: copy.object?.bucket ?? payload.bucket,
+      key: copy.object?.key ?? payload.key,
+      deletedBecause: copy.deletedBecause ?? payload.deletedBecause,
+      deletedAt: copy.deletedAt ?? payload.deletedAt,
+      ...(image && { eTag: copy.object?.eTag ?? null, sha256, sizeBytes, widthPx, heightPx, image }),
+      ...(record && {
+        passageNo,
+        records,
+        facets: facetsOf(copy.tenant, records),
+        hasText: vectors.text !== undefined,
+        hasKeywords: keywords !== null,
+        record,
+      }),
+    };
+    const pictured = image ? vectors.image : stored.image;
+    const worded = record ? { text: vectors.text, keywords } : { text: stored.text, keywords: stored.keywords ?? null };
+    const vector = {
+      ...(pictured && { image: pictured }),
+      ...(worded.text && { text: worded.text }),
+      ...(worded.keywords && { keywords: worded.keywords }),
+    };
+    return settled({ id, payload: changed, vector });
   };
 }

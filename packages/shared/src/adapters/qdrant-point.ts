@@ -1,7 +1,7 @@
 import { hash } from 'node:crypto';
 import { z } from 'zod';
 import { pointRecord } from '../contracts/records.ts';
-import type { AssetPoint, DeletionReason } from '../ports/vector-index.ts';
+import type { AssetPoint, DeletionReason, PointCopy } from '../ports/vector-index.ts';
 import type { SparseVector } from './qdrant-keywords.ts';
 
 const half = z.object({ live: z.boolean(), version: z.number(), at: z.number() });
@@ -126,4 +126,27 @@ export function toAssetPoint({ id, payload, vector }: StoredPoint, withVectors: 
   };
   if (!withVectors) return point;
   return { ...point, vectors: { ...(vector.image && { image: vector.image }), ...(vector.text && { text: vector.text }) } };
+}
+
+/** The point as another version of the index is given it. */
+export function toPointCopy({ id, payload, vector }: StoredPoint): PointCopy {
+  const { tenant, kind, bucket, key, eTag, records, image, record, passageNo, deletedBecause, deletedAt } = payload;
+  const { sha256, sizeBytes, widthPx, heightPx } = payload;
+  return {
+    assetId: assetIdOf(tenant, id),
+    tenant,
+    kind,
+    passageNo,
+    object: bucket !== null && key !== null ? { bucket, key, eTag } : null,
+    sha256,
+    sizeBytes,
+    widthPx,
+    heightPx,
+    image,
+    record,
+    records,
+    deletedBecause,
+    deletedAt,
+    vectors: { ...(vector.image && { image: vector.image }), ...(vector.text && { text: vector.text }) },
+  };
 }

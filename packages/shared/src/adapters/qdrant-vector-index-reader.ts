@@ -1,14 +1,16 @@
 import { pictureAssetId } from '../contracts/ids.ts';
 import type { Filter } from '../contracts/filter.ts';
-import type { AssetPoint, IndexSpec, Leg, LegHit, Space } from '../ports/vector-index.ts';
+import type { AssetPoint, IndexSpec, Leg, LegHit, PointCopy, Space } from '../ports/vector-index.ts';
 import type { QdrantConnection } from './qdrant-connection.ts';
 import { namingFilter, pushedFilter, searchFilter, tenantIs, type Condition, type QdrantFilter } from './qdrant-filter.ts';
-import { HAS_FIELD, pointId, readStoredPoint, toAssetPoint, type StoredPoint } from './qdrant-point.ts';
+import { HAS_FIELD, pointId, readStoredPoint, toAssetPoint, toPointCopy, type StoredPoint } from './qdrant-point.ts';
 import { sampleIds } from './qdrant-sample.ts';
 import { searchLegs, type SearchSettings } from './qdrant-search.ts';
 
 /** Points in one answer; with their vectors and texts some 10 kB each. */
 const PAGE = 500;
+/** As many as the embedded index takes. */
+const MOST_TENANTS = 2 ** 17;
 
 /** The reading half of the index. Every request carries the tenant's filter. */
 export function indexReads(connection: QdrantConnection, collection: string, spec: IndexSpec, settings: SearchSettings) {
@@ -114,6 +116,25 @@ export function indexReads(connection: QdrantConnection, collection: string, spe
       const id = after === undefined ? null : pointId(tenant, after);
       const points = await page(filter, limit, withVectors && VECTORS, id && following(id));
       return points.map((point) => toAssetPoint(point, withVectors));
+    },
+
+    async tenants(): Promise<string[]> {
+      const { hits } = await connection.call((client) =>
+        client.facet(collection, { key: 'tenant', limit: MOST_TENANTS, exact: true }),
+      );
+      // Of a tenant whose points are gone the index of the payload may keep the name.
+      return hits.flatMap(({ value, count: points }) => (points > 0 ? String(value) : [])).sort();
+    },
+
+    async copies(tenant: string, which: { assetIds: string[] } | { after?: string; limit: number }): Promise<PointCopy[]> {
+      if ('assetIds' in which) {
+        const ids = [...new Set(which.assetIds.flatMap((assetId) => pointId(tenant, assetId) ?? []))];
+        return (await byIds(tenant, ids, VECTORS)).map(toPointCopy);
+      }
+      if (which.limit <= 0) return [];
+      const id = which.after === undefined ? null : pointId(tenant, which.after);
+      const points = await page({ must: [tenantIs(tenant)] }, which.limit, VECTORS, id && following(id));
+      return points.map(toPointCopy);
     },
 
     async count(tenant: string): Promise<{ live: number; deleted: number }> {

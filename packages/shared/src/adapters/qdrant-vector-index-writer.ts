@@ -1,9 +1,9 @@
 import type { Schemas } from '@qdrant/js-client-rest';
-import type { Deletion, IndexSpec, PictureWrite, RecordWrite } from '../ports/vector-index.ts';
+import type { Deletion, IndexSpec, PictureWrite, PointCopy, RecordWrite } from '../ports/vector-index.ts';
 import { SightlineError } from '../runtime/errors.ts';
 import type { QdrantConnection } from './qdrant-connection.ts';
 import { tenantIs } from './qdrant-filter.ts';
-import { deletionChange, newPoint, pictureChange, recordChange, type PointChange } from './qdrant-point-change.ts';
+import { copyChange, deletionChange, newPoint, pictureChange, recordChange, type PointChange } from './qdrant-point-change.ts';
 import { pointId, readStoredPoint, type StoredPoint, type VectorName } from './qdrant-point.ts';
 import { stampIn, upsertRequests } from './qdrant-upsert.ts';
 import { unitVector } from './unit-vector.ts';
@@ -115,6 +115,18 @@ export function indexWrites(connection: QdrantConnection, collection: string, sp
         return { ...one, change: recordChange(one, vector) };
       });
       await write(changes, ['image']);
+    },
+
+    async putCopies(copies: (PointCopy & { keywords: string[] })[]): Promise<void> {
+      const changes = copies.map((copy) => {
+        const { image, text } = copy.vectors;
+        const vectors = {
+          ...(image && { image: unitVector(spec, 'image', image) }),
+          ...(text && { text: unitVector(spec, 'text', text) }),
+        };
+        return { tenant: copy.tenant, assetId: copy.assetId, change: copyChange(copy, vectors) };
+      });
+      await write(changes, ['image', 'text', 'keywords']);
     },
 
     async delete(deletions: Deletion[]): Promise<void> {

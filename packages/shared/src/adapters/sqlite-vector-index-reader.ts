@@ -2,7 +2,7 @@ import type { DatabaseSync, SQLOutputValue } from 'node:sqlite';
 import { z } from 'zod';
 import type { Filter } from '../contracts/filter.ts';
 import { pointRecord } from '../contracts/records.ts';
-import type { AssetPoint, DeletionReason, IndexSpec, Leg, LegHit, Space } from '../ports/vector-index.ts';
+import type { AssetPoint, DeletionReason, IndexSpec, Leg, LegHit, PointCopy, PointHalf, Space } from '../ports/vector-index.ts';
 import { filterSql } from './sqlite-filter.ts';
 import { ftsQuery } from './sqlite-keywords.ts';
 import { idRange, type IdRange } from './sqlite-vector-index-format.ts';
@@ -53,6 +53,32 @@ function toPoint(row: Row, tenant: string): AssetPoint {
   return { ...point, vectors: { ...(image && { image }), ...(textVector && { text: textVector }) } };
 }
 
+function toCopy(row: Row, tenant: string): PointCopy {
+  const half = (name: 'image' | 'record'): PointHalf | null => {
+    const live = row[`${name}_live`];
+    return live == null ? null : { version: Number(row[`${name}_version`]), at: Number(row[`${name}_at`]), live: live === 1 };
+  };
+  const { assetId, kind, passageNo, object, sha256, sizeBytes, widthPx, heightPx, records, vectors = {} } = toPoint(row, tenant);
+  const because = text(row['deleted_because']);
+  return {
+    assetId,
+    tenant,
+    kind,
+    passageNo,
+    object,
+    sha256,
+    sizeBytes,
+    widthPx,
+    heightPx,
+    image: half('image'),
+    record: half('record'),
+    records,
+    deletedBecause: because === null ? null : reason.parse(because),
+    deletedAt: number(row['deleted_at']),
+    vectors,
+  };
+}
+
 /** Several statements over one snapshot, whatever other connections commit meanwhile. */
 function atOneMoment<T>(db: DatabaseSync, read: () => T): T {
   db.exec('BEGIN');
@@ -101,14 +127,13 @@ function indexReads(db: DatabaseSync, spec: IndexSpec) {
       .all(query, BigInt(range.low), BigInt(range.high), ...params, limit);
   };
 
-  const points = (tenant: string, where: string, params: (string | number)[], withVectors = false): AssetPoint[] => {
+  const pointRows = (tenant: string, where: string, params: (string | number)[], withVectors: boolean): Row[] => {
     const no = tenantNo(tenant);
     if (no === null) return [];
-    const rows = db
-      .prepare(`${withVectors ? POINTS_WITH_VECTORS : POINTS} WHERE points.tenant_no = ? AND ${where}`)
-      .all(no, ...params);
-    return rows.map((row) => toPoint(row, tenant));
+    return db.prepare(`${withVectors ? POINTS_WITH_VECTORS : POINTS} WHERE points.tenant_no = ? AND ${where}`).all(no, ...params);
   };
+  const points = (tenant: string, where: string, params: (string | number)[], withVectors = false): AssetPoint[] =>
+    pointRows(tenant, where, params, withVectors).map((row) => toPoint(row, tenant));
 
   return {
     get(tenant: string, assetIds: string[], withVectors: boolean): AssetPoint[] {
@@ -190,6 +215,25 @@ function indexReads(db: DatabaseSync, spec: IndexSpec) {
     scan(tenant: string, after: string, limit: number, withVectors: boolean, pushed: boolean): AssetPoint[] {
       const which = pushed ? 'points.pushed = 1 AND' : '';
       return points(tenant, `${which} points.asset_id > ? ORDER BY points.asset_id LIMIT ?`, [after, limit], withVectors);
+    },
+
+    tenants(): string[] {
+      const rows = db
+        .prepare(
+          'SELECT tenant FROM tenants WHERE EXISTS (SELECT 1 FROM points WHERE points.tenant_no = tenants.tenant_no) ORDER BY tenant',
+        )
+        .all();
+      return rows.map(({ tenant }) => String(tenant));
+    },
+
+    copiesOf(tenant: string, assetIds: string[]): PointCopy[] {
+      const rows = pointRows(tenant, 'points.asset_id IN (SELECT value FROM json_each(?))', [JSON.stringify(assetIds)], true);
+      return rows.map((row) => toCopy(row, tenant));
+    },
+
+    copiesAfter(tenant: string, after: string, limit: number): PointCopy[] {
+      const rows = pointRows(tenant, 'points.asset_id > ? ORDER BY points.asset_id LIMIT ?', [after, limit], true);
+      return rows.map((row) => toCopy(row, tenant));
     },
 
     count(tenant: string): { live: number; deleted: number } {

@@ -1,7 +1,7 @@
 import type { DatabaseSync } from 'node:sqlite';
 import { pictureAssetId } from '../contracts/ids.ts';
 import type { PointRecord } from '../contracts/records.ts';
-import type { Deletion, IndexSpec, PictureWrite, RecordWrite, Space } from '../ports/vector-index.ts';
+import type { Deletion, IndexSpec, PictureWrite, PointCopy, PointHalf, RecordWrite, Space } from '../ports/vector-index.ts';
 import { inTransaction } from './sqlite-database.ts';
 import { storedValue } from './sqlite-filter.ts';
 import { ftsDocument } from './sqlite-keywords.ts';
@@ -40,6 +40,17 @@ function indexWrites(db: DatabaseSync, spec: IndexSpec) {
       UPDATE points SET records = '[]', pushed = 0, has_text = 0, record_live = 0, record_version = :version, record_at = :at,
         deleted_because = :reason, deleted_at = :at
       WHERE id = :id AND coalesce(record_version, -1) < :version`),
+    copyImage: db.prepare(`
+      UPDATE points SET bucket = coalesce(:bucket, bucket), key = coalesce(:key, key), etag = :eTag, sha256 = :sha256,
+        size_bytes = :sizeBytes, width_px = :widthPx, height_px = :heightPx, image_live = :live, image_version = :version, image_at = :at
+      WHERE id = :id AND coalesce(image_version, -1) < :version`),
+    copyRecord: db.prepare(`
+      UPDATE points SET bucket = coalesce(:bucket, bucket), key = coalesce(:key, key), passage_no = :passageNo, records = :records,
+        pushed = :pushed, has_text = :hasText, record_live = :live, record_version = :version, record_at = :at
+      WHERE id = :id AND coalesce(record_version, -1) < :version`),
+    copyPoint: db.prepare(`
+      UPDATE points SET kind = :kind, deleted_because = coalesce(:because, deleted_because), deleted_at = coalesce(:deletedAt, deleted_at)
+      WHERE id = :id`),
     putVector: {
       image: db.prepare('INSERT OR REPLACE INTO image_vectors (id, asset_id, vector) VALUES (?, ?, ?)'),
       text: db.prepare('INSERT OR REPLACE INTO text_vectors (id, asset_id, vector) VALUES (?, ?, ?)'),
@@ -106,7 +117,35 @@ function indexWrites(db: DatabaseSync, spec: IndexSpec) {
     if (keywords.length > 0) statements.addKeywords.run(BigInt(id), ftsDocument(keywords));
   };
 
+  const putCopy = (copy: PointCopy & { keywords: string[] }, image: Float32Array | null, text: Float32Array | null): void => {
+    const { assetId, kind, records, passageNo, sha256, sizeBytes, widthPx, heightPx } = copy;
+    const id = pointId(copy.tenant, assetId, kind);
+    const place = { bucket: copy.object?.bucket ?? null, key: copy.object?.key ?? null };
+    const half = ({ version, at, live }: PointHalf) => ({ id, ...place, version, at, live: live ? 1 : 0 });
+    const ofImage = { eTag: copy.object?.eTag ?? null, sha256, sizeBytes, widthPx, heightPx };
+    const takesImage = copy.image !== null && statements.copyImage.run({ ...half(copy.image), ...ofImage }).changes > 0;
+    const pushed = records.some((record) => record.pushed) ? 1 : 0;
+    const ofRecord = { passageNo, records: JSON.stringify(records), pushed, hasText: text ? 1 : 0 };
+    const takesRecord = copy.record !== null && statements.copyRecord.run({ ...half(copy.record), ...ofRecord }).changes > 0;
+    if (takesImage || takesRecord)
+      statements.copyPoint.run({ id, kind, because: copy.deletedBecause, deletedAt: copy.deletedAt });
+    if (takesImage) setVector('image', id, assetId, image);
+    if (!takesRecord) return;
+    setVector('text', id, assetId, text);
+    setAttributes(id, records);
+    setNamed(id, copy.tenant, records);
+    setKeywords(id, copy.record?.live ? copy.keywords : []);
+  };
+
   return {
+    putCopies(copies: (PointCopy & { keywords: string[] })[]): void {
+      const vectors = copies.map(({ vectors: { image, text } }) => ({
+        image: image ? unitVector(spec, 'image', image) : null,
+        text: text ? unitVector(spec, 'text', text) : null,
+      }));
+      inTransaction(db, () => copies.forEach((copy, i) => putCopy(copy, vectors[i]?.image ?? null, vectors[i]?.text ?? null)));
+    },
+
     writePictures(writes: PictureWrite[]): void {
       const vectors = writes.map((write) => unitVector(spec, 'image', write.vector));
       inTransaction(db, () => {

@@ -63,6 +63,12 @@ function sqliteVectorIndex(writer: SqliteThread<IndexWriter>, reader: SqliteThre
     scan: (tenant, { after = '', limit, withVectors = false, pushed = false }) =>
       reader.call('scan', tenant, after, limit, withVectors, pushed),
     count: (tenant) => reader.call('count', tenant),
+    tenants: () => reader.call('tenants'),
+    copies: (tenant, which) =>
+      'assetIds' in which
+        ? reader.call('copiesOf', tenant, which.assetIds)
+        : reader.call('copiesAfter', tenant, which.after ?? '', which.limit),
+    putCopies: (copies) => writer.call('putCopies', copies),
     close: async () => {
       await Promise.all([reader.close(), writer.close()]);
     },

@@ -6,7 +6,10 @@ export type IndexWrites = Pick<VectorIndex, 'writePictures' | 'writeRecords' | '
 /** The index with other ways to write it; everything else is its own. */
 export function withWrites(index: VectorIndex, writes: IndexWrites): VectorIndex {
   return {
-    spec: index.spec,
+    // Asked each time: of an index that follows the version that serves, the spec may change.
+    get spec() {
+      return index.spec;
+    },
     ...writes,
     get: (...args) => index.get(...args),
     findImageVectors: (...args) => index.findImageVectors(...args),
@@ -16,6 +19,9 @@ export function withWrites(index: VectorIndex, writes: IndexWrites): VectorIndex
     sample: (...args) => index.sample(...args),
     scan: (...args) => index.scan(...args),
     count: (...args) => index.count(...args),
+    tenants: () => index.tenants(),
+    copies: (...args) => index.copies(...args),
+    putCopies: (...args) => index.putCopies(...args),
     purge: (...args) => index.purge(...args),
     deleteTenant: (...args) => index.deleteTenant(...args),
     close: () => index.close(),

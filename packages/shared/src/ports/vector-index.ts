@@ -37,6 +37,37 @@ export interface AssetPoint {
   vectors?: { image?: Float32Array; text?: Float32Array };
 }
 
+/** One of a point's two halves: what wrote it last, when (Unix milliseconds), and whether that was no deletion. */
+export interface PointHalf {
+  version: number;
+  at: number;
+  live: boolean;
+}
+
+/** A point to the last detail, half by half: what another version of the index is made from, and compared with. */
+export interface PointCopy {
+  assetId: string;
+  tenant: string;
+  kind: 'picture' | 'passage';
+  passageNo: number;
+  /** The eTag, like the four fields after this one, is the image half's. */
+  object: { bucket: string; key: string; eTag: string | null } | null;
+  sha256: string | null;
+  sizeBytes: number | null;
+  widthPx: number | null;
+  heightPx: number | null;
+  /** The picture's half; null before its first write. */
+  image: PointHalf | null;
+  /** The record's half; null before its first write. */
+  record: PointHalf | null;
+  records: PointRecord[];
+  /** Of the last deletion of either half, also when the point lives again. */
+  deletedBecause: DeletionReason | null;
+  deletedAt: number | null;
+  /** There is an image vector while the image half is live, and a text vector where the record half has a text. */
+  vectors: { image?: Float32Array; text?: Float32Array };
+}
+
 /** `gone`: the source no longer has it. `removed`: a user removed it. `failed`: its new bytes cannot be encoded. */
 export type DeletionReason = 'gone' | 'removed' | 'failed';
 
@@ -127,6 +158,15 @@ export interface VectorIndex {
     options: { after?: string; limit: number; withVectors?: boolean; pushed?: boolean },
   ): Promise<AssetPoint[]>;
   count(tenant: string): Promise<{ live: number; deleted: number }>;
+  /** All tenants that have points, in ascending order. */
+  tenants(): Promise<string[]>;
+  /** Points with their vectors for another version of the index: those of these ids, or a page of `scan`. */
+  copies(tenant: string, which: { assetIds: string[] } | { after?: string; limit: number }): Promise<PointCopy[]>;
+  /**
+   * Writes each half that is newer than the stored one, whole and under its own version; the other half stays. `keywords` are the
+   * record half's, as in RecordWrite.
+   */
+  putCopies(copies: (PointCopy & { keywords: string[] })[]): Promise<void>;
   /**
    * Drops tombstones made before `before` (Unix milliseconds); answers how many. Those with reason `removed` stay for ever: they
    * are what keeps a removed object from coming back.
