@@ -4,6 +4,7 @@ import type { ChunkEntry, Ledger } from '../src/ports/ledger.ts';
 import { ledgerChangeContract } from './ledger-change-contract.ts';
 import { ledgerAuditContract } from './ledger-audit-contract.ts';
 import { ledgerControlContract } from './ledger-control-contract.ts';
+import { ledgerMigrationContract } from './ledger-migration-contract.ts';
 import { ledgerTenantContract } from './ledger-tenant-contract.ts';
 
 /** A fresh ledger with a clock that the test sets. */
@@ -52,6 +53,7 @@ export function ledgerContract(open: () => Promise<OpenedLedger>): void {
 
   ledgerChangeContract(() => ledger);
   ledgerControlContract(() => ledger);
+  ledgerMigrationContract(() => ledger);
   ledgerTenantContract(() => ledger);
   ledgerAuditContract(() => ledger);
 

@@ -27,6 +27,15 @@ export interface LedgerKeys {
     clean: string;
   };
   settings: string;
+  migrations: {
+    records: string;
+    order: string;
+    current: string;
+    writing: string;
+    generation: string;
+    /** Turns, copies and failures of a version. */
+    owed(version: number): string[];
+  };
   format: string;
   /** Every key that a script on a tenant's changes touches, in the order in which their prelude names them. */
   changes(tenant: string): string[];
@@ -43,6 +52,7 @@ export function ledgerKeys(prefix: string): LedgerKeys {
   const audit = (name: string): string => `{${prefix}:audit}:${name}`;
   const access = (name: string): string => `{${prefix}:access}:${name}`;
   const changing = (name: string): string => `{${prefix}:changes}:${name}`;
+  const migrate = (name: string): string => `{${prefix}:migrate}:${name}`;
   const shared = {
     byStatus: flow('by-status'),
     byTenant: flow('by-tenant'),
@@ -72,6 +82,14 @@ export function ledgerKeys(prefix: string): LedgerKeys {
       clean: audit('clean'),
     },
     settings: access('settings'),
+    migrations: {
+      records: migrate('records'),
+      order: migrate('order'),
+      current: migrate('current'),
+      writing: migrate('writing'),
+      generation: migrate('generation'),
+      owed: (version) => ['turns', 'copies', 'failed'].map((noun) => migrate(`${noun}:${version}`)),
+    },
     format: access('format'),
     changes: (tenant) => [
       changing('tenants'),

@@ -6,6 +6,7 @@ import { DROP_API_KEY } from './redis-ledger-api-keys.ts';
 import { COMPLETE_CHUNK } from './redis-ledger-chunk-scripts.ts';
 import { openLedgerClient } from './redis-ledger-client.ts';
 import { DROP_INGESTION } from './redis-ledger-ingestion-scripts.ts';
+import { TAKE_COPIES } from './redis-ledger-migration-scripts.ts';
 import { RedisLedger } from './redis-ledger.ts';
 
 let server: Promise<RedisServer> | null = null;
@@ -13,7 +14,7 @@ let server: Promise<RedisServer> | null = null;
 afterAll(async () => (await server)?.close());
 
 /** These say whether they did something, and a second time they did not. */
-const SAID_ONCE = new Set([COMPLETE_CHUNK, DROP_API_KEY, DROP_INGESTION]);
+const SAID_ONCE = new Set([COMPLETE_CHUNK, DROP_API_KEY, DROP_INGESTION, TAKE_COPIES]);
 
 /** Sends each script twice, as a cluster's client does when the connection broke before the answer. */
 const openTwiceSender: typeof openLedgerClient = async (place, onError) => {

@@ -10,6 +10,7 @@ import { openLedgerFormat, warnOfRedisSettings } from './redis-ledger-format.ts'
 import { redisIngestions } from './redis-ledger-ingestions.ts';
 import { ledgerKeys, type LedgerKeys } from './redis-ledger-keys.ts';
 import { redisLeases } from './redis-ledger-leases.ts';
+import { redisMigrations } from './redis-ledger-migrations.ts';
 import { asText } from './redis-ledger-reply.ts';
 
 export interface RedisLedgerOptions {
@@ -40,6 +41,7 @@ export interface RedisLedgerOptions {
  * - `{prefix:changes}` for changes that are owed, and those that failed, by tenant.
  * - `{prefix:lease}` for key leases and the version counter, which take most of the calls.
  * - `{prefix:audit}` for audits: see redisAudits.
+ * - `{prefix:migrate}` for migrations of the index and what its versions are owed.
  * - `{prefix:access}` for API keys, settings and the format's number.
  *
  * A call that fails may have been done, when only its answer was lost. All are safe to repeat: what was done is not done twice,
@@ -56,6 +58,7 @@ export class RedisLedger implements Ledger {
   readonly #leases: ReturnType<typeof redisLeases>;
   readonly #apiKeys: ReturnType<typeof redisApiKeys>;
   readonly #audits: ReturnType<typeof redisAudits>;
+  readonly #migrations: ReturnType<typeof redisMigrations>;
   readonly #settingsKey: string;
 
   private constructor(client: LedgerClient, keys: LedgerKeys, now: (() => number) | undefined) {
@@ -67,6 +70,7 @@ export class RedisLedger implements Ledger {
     this.#leases = redisLeases(client, keys, now);
     this.#apiKeys = redisApiKeys(client, keys);
     this.#audits = redisAudits(client, keys.audits);
+    this.#migrations = redisMigrations(client, keys);
     this.#settingsKey = keys.settings;
   }
 
@@ -128,6 +132,21 @@ export class RedisLedger implements Ledger {
   giveBackAudit: Ledger['giveBackAudit'] = (id) => this.#audits.giveBackAudit(id);
   endAudit: Ledger['endAudit'] = (id, end) => this.#audits.endAudit(id, end);
   auditStandings: Ledger['auditStandings'] = () => this.#audits.auditStandings();
+  addMigration: Ledger['addMigration'] = (migration) => this.#migrations.addMigration(migration);
+  getMigration: Ledger['getMigration'] = (id) => this.#migrations.getMigration(id);
+  listMigrations: Ledger['listMigrations'] = (limit) => this.#migrations.listMigrations(limit);
+  changeMigration: Ledger['changeMigration'] = (migration, writing) => this.#migrations.changeMigration(migration, writing);
+  indexWriting: Ledger['indexWriting'] = () => this.#migrations.indexWriting();
+  noteWrites: Ledger['noteWrites'] = (version, points, options) => this.#migrations.noteWrites(version, points, options);
+  freeWrites: Ledger['freeWrites'] = (mirror, points, options) => this.#migrations.freeWrites(mirror, points, options);
+  oweCopies: Ledger['oweCopies'] = (version, points, at) => this.#migrations.oweCopies(version, points, at);
+  takeCopies: Ledger['takeCopies'] = (version, options) => this.#migrations.takeCopies(version, options);
+  settleCopies: Ledger['settleCopies'] = (version, settled) => this.#migrations.settleCopies(version, settled);
+  countCopies: Ledger['countCopies'] = (version) => this.#migrations.countCopies(version);
+  stillOwed: Ledger['stillOwed'] = (version, points) => this.#migrations.stillOwed(version, points);
+  failedCopies: Ledger['failedCopies'] = (version, limit) => this.#migrations.failedCopies(version, limit);
+  retryCopies: Ledger['retryCopies'] = (version, at) => this.#migrations.retryCopies(version, at);
+  dropCopies: Ledger['dropCopies'] = (version) => this.#migrations.dropCopies(version);
   close: Ledger['close'] = () => this.#client.close();
 
   async prune(before: number): Promise<number> {

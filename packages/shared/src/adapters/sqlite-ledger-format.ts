@@ -1,5 +1,6 @@
 import type { SqliteFormat } from './sqlite-database.ts';
 import { AUDITS_LAYOUT } from './sqlite-ledger-audits.ts';
+import { MIGRATIONS_DDL } from './sqlite-ledger-migrations.ts';
 
 /** The layout of the ledger's file. */
 export const LEDGER_FORMAT: SqliteFormat = {
@@ -68,5 +69,6 @@ export const LEDGER_FORMAT: SqliteFormat = {
     INSERT INTO ledger_change_generation VALUES (1, 0);
     `,
     AUDITS_LAYOUT,
+    MIGRATIONS_DDL,
   ],
 };

@@ -8,6 +8,7 @@ import { failureMethods } from './sqlite-ledger-failures.ts';
 import { LEDGER_FORMAT } from './sqlite-ledger-format.ts';
 import { ingestionMethods } from './sqlite-ledger-ingestions.ts';
 import { leaseMethods } from './sqlite-ledger-leases.ts';
+import { migrationMethods } from './sqlite-ledger-migrations.ts';
 import { ledgerDatabase } from './sqlite-ledger-rows.ts';
 import { settingMethods } from './sqlite-ledger-settings.ts';
 
@@ -36,5 +37,6 @@ function methods(db: DatabaseSync) {
     ...settingMethods(database),
     ...apiKeyMethods(database),
     ...auditMethods(database),
+    ...migrationMethods(database),
   };
 }

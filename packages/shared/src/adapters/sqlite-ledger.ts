@@ -75,6 +75,24 @@ export class SqliteLedger implements Ledger {
   endAudit: Ledger['endAudit'] = (id, end) => this.#thread.call('endAudit', id, end);
   auditStandings: Ledger['auditStandings'] = () => this.#thread.call('auditStandings');
   deleteTenant: Ledger['deleteTenant'] = (tenant, options) => this.#thread.call('deleteTenant', tenant, options);
+  addMigration: Ledger['addMigration'] = (migration) => this.#thread.call('addMigration', migration);
+  getMigration: Ledger['getMigration'] = (id) => this.#thread.call('getMigration', id);
+  listMigrations: Ledger['listMigrations'] = (limit) => this.#thread.call('listMigrations', limit);
+  changeMigration: Ledger['changeMigration'] = (migration, writing) => this.#thread.call('changeMigration', migration, writing);
+  indexWriting: Ledger['indexWriting'] = () => this.#thread.call('indexWriting');
+  noteWrites: Ledger['noteWrites'] = (version, points, { heldUntil }) =>
+    this.#thread.call('noteWrites', version, points, heldUntil);
+  freeWrites: Ledger['freeWrites'] = (mirror, points, { generation, at }) =>
+    this.#thread.call('freeWrites', mirror, points, generation, at);
+  oweCopies: Ledger['oweCopies'] = (version, points, at) => this.#thread.call('oweCopies', version, points, at);
+  takeCopies: Ledger['takeCopies'] = (version, { limit, claimMs, at }) =>
+    this.#thread.call('takeCopies', version, limit, claimMs, at);
+  settleCopies: Ledger['settleCopies'] = (version, settled) => this.#thread.call('settleCopies', version, settled);
+  countCopies: Ledger['countCopies'] = (version) => this.#thread.call('countCopies', version);
+  stillOwed: Ledger['stillOwed'] = (version, points) => this.#thread.call('stillOwed', version, points);
+  failedCopies: Ledger['failedCopies'] = (version, limit) => this.#thread.call('failedCopies', version, limit);
+  retryCopies: Ledger['retryCopies'] = (version, at) => this.#thread.call('retryCopies', version, at);
+  dropCopies: Ledger['dropCopies'] = (version) => this.#thread.call('dropCopies', version);
   prune: Ledger['prune'] = (before) => this.#thread.call('prune', before);
 
   async *failedObjects(ingestionId: string): ReturnType<Ledger['failedObjects']> {

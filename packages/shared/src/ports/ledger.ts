@@ -2,6 +2,7 @@ import type { Change } from '../contracts/changes.ts';
 import type { ItemRecord, Source } from '../contracts/records.ts';
 import type { ErrorCode } from '../runtime/errors.ts';
 import type { AuditLedger } from './audit-ledger.ts';
+import type { MigrationLedger } from './migration-ledger.ts';
 
 export type IngestionStatus = 'planning' | 'running' | 'paused' | 'completed' | 'failed' | 'cancelled';
 
@@ -134,7 +135,7 @@ export interface ApiKey {
  * index. Every method is one atomic step and durable when it returns. Errors: `ingestion_not_found`, `ledger_unavailable`,
  * `ledger_full`.
  */
-export interface Ledger extends AuditLedger {
+export interface Ledger extends AuditLedger, MigrationLedger {
   createIngestion(ingestion: {
     ingestionId: string;
     tenant: string;
