@@ -6,7 +6,8 @@ import type { IndexSpec, VectorIndex } from '@sightline/shared/ports/vector-inde
 import { readConfig, SHARED_SETTINGS } from '@sightline/shared/runtime/config';
 import { ENGINE_SETTINGS, enginePlaces } from '@sightline/shared/runtime/engine-settings';
 import type { Closer } from '@sightline/shared/runtime/lifecycle';
-import { dataFiles, openIndex, openLedger, openObjectStore } from '@sightline/shared/runtime/open-engines';
+import { assertSameSpec } from '@sightline/shared/migration/same-spec';
+import { dataFiles, openIndex, openIndexVersions, openLedger, openObjectStore } from '@sightline/shared/runtime/open-engines';
 
 /** The engines of a stack for a command that runs beside it or without it, by the settings that its services read. */
 export interface CommandEngines {
@@ -28,14 +29,21 @@ export function commandEngines(closer: Closer): CommandEngines {
   const places = enginePlaces(config, config.redisUrl ?? null);
   const files = dataFiles(config.dataDir);
   const deps = { logger: commandLogger, closer };
+  let opening: Promise<Ledger> | null = null;
+  const ledger = (): Promise<Ledger> => {
+    mkdirSync(files.root, { recursive: true });
+    return (opening ??= openLedger(places, deps));
+  };
   return {
     files,
+    ledger,
     hasLedger: () => places.ledger !== null || existsSync(files.ledger),
-    ledger: () => {
-      mkdirSync(files.root, { recursive: true });
-      return openLedger(places, deps);
-    },
     store: () => openObjectStore(places, deps),
-    index: (spec) => openIndex({ ...places, ...(spec && { indexSpec: spec }) }, deps, { waitMs: 0 }),
+    index: async (spec) => {
+      const versions = openIndexVersions(places, deps);
+      const index = await openIndex(versions, { ledger: await ledger(), ...(spec && { indexSpec: spec }) }, deps, { waitMs: 0 });
+      if (spec) assertSameSpec(index.spec, spec);
+      return index;
+    },
   };
 }

@@ -26,7 +26,7 @@ type AnyWorker = Worker<unknown, unknown, string, IQueueBackend>;
  */
 const MAX_STALLED_COUNT = 8;
 
-/** After a worker that does not serve it handed a job back, how long before the next may take it, up to twice that. */
+/** After a worker that does not serve it handed a job back, how long before the next may take it, up to twice that; a job may say less. */
 const HAND_BACK_MS = 1_000;
 
 /** Works `name` with `handler` until closed. Errors: `queue_unavailable` when the queue cannot be reached at the start. */
@@ -37,6 +37,8 @@ export async function openJobWorker<N extends JobName>(
   deps: JobWorkerDeps,
 ): Promise<JobWorker> {
   const { queue, schema } = JOBS[name];
+  const entry: (typeof JOBS)[JobName] = JOBS[name];
+  const handBackMs = 'handBackMs' in entry ? entry.handBackMs : HAND_BACK_MS;
   const logger = deps.logger.child({ queue, job: name });
   const stop = new AbortController();
   let lastProgressAt = performance.now();
@@ -77,7 +79,7 @@ export async function openJobWorker<N extends JobName>(
       const error = toSightlineError(thrown);
       if (error.code === 'job_handed_back') {
         deps.metrics.finished(queue, 'handed_back', performance.now() - startedAt);
-        const delayMs = HAND_BACK_MS * (1 + Math.random());
+        const delayMs = handBackMs * (1 + Math.random());
         if (deps.backends.kind === 'redis') {
           await job.moveToDelayed(Date.now() + delayMs, token);
           throw new DelayedError();

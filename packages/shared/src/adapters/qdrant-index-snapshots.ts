@@ -8,7 +8,7 @@ import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { SightlineError } from '../runtime/errors.ts';
 import { QdrantConnection, type QdrantPlace } from './qdrant-connection.ts';
-import { collectionBehind, pointAlias, readAbout } from './qdrant-vector-index-format.ts';
+import { collectionBehind, collectionOf, pointAlias, readAbout, versionOf } from './qdrant-vector-index-format.ts';
 
 /** A snapshot that lies on the server. */
 export interface Snapshot {
@@ -70,17 +70,16 @@ export class QdrantIndexSnapshots {
 
   /**
    * Makes a new collection from a snapshot's file and lets the alias stand for it; the one that served before stays as it is.
-   * Processes that have the index open go on with the old one until they start again.
+   * Processes that have the index open follow.
    */
   async restore(file: string, sha256: string | null): Promise<{ collection: string; previous: string | null; points: number }> {
     if (sha256 !== null && (await sha256Of(file)) !== sha256) {
       throw new SightlineError('store_damaged', `${file} does not have the checksum that was written beside it.`);
     }
     const { collections } = await this.#connection.call((client) => client.getCollections());
-    const taken = new Set(collections.map(({ name }) => name));
-    let no = 1;
-    while (taken.has(`${this.#alias}-${no}`)) no += 1;
-    const collection = `${this.#alias}-${no}`;
+    // After the last one: a number below it may be that of a version which was dropped, and which writers are kept from.
+    const taken = collections.flatMap(({ name }) => versionOf(this.#alias, name) ?? []);
+    const collection = collectionOf(this.#alias, Math.max(0, ...taken) + 1);
     await this.#upload(file, `/collections/${encodeURIComponent(collection)}/snapshots/upload?priority=snapshot&wait=true`);
     if (!(await readAbout(this.#connection, collection))) {
       await this.#connection.call((client) => client.deleteCollection(collection));

@@ -58,15 +58,40 @@ export async function openCollection(
       `Qdrant has no index called ${alias} yet: an encode worker makes it when it starts with its pack.`,
     );
   }
-  const collection = `${alias}-1`;
-  const request = { ...collectionRequest(spec, settings), metadata: { sightline: { format: 0, ...spec } } };
-  // 409: another process was first; which spec it came with is read below. The client's own method leaves the metadata out.
-  await connection.call((client) => client.api().createCollection({ collection_name: collection, ...request }), [409]);
-  const held = await readAbout(connection, collection);
-  if (held === null) throw foreign(collection);
-  const opened = await proved(connection, collection, held, spec, settings);
+  const collection = collectionOf(alias, 1);
+  const opened = await openNamedCollection(connection, collection, spec, settings);
   await pointAlias(connection, alias, collection);
   return opened;
+}
+
+/** The name of a version's collection. */
+export function collectionOf(alias: string, version: number): string {
+  return `${alias}-${version}`;
+}
+
+/** The version of a collection of this alias; null for another's. */
+export function versionOf(alias: string, collection: string): number | null {
+  const tail = collection.startsWith(`${alias}-`) ? collection.slice(alias.length + 1) : '';
+  return /^[1-9]\d{0,8}$/.test(tail) ? Number(tail) : null;
+}
+
+/** As `openCollection`, for a collection by its own name, whether it serves or not. */
+export async function openNamedCollection(
+  connection: QdrantConnection,
+  collection: string,
+  spec: IndexSpec | null,
+  settings: QdrantCollectionSettings,
+): Promise<OpenedCollection> {
+  if (spec) {
+    const request = { ...collectionRequest(spec, settings), metadata: { sightline: { format: 0, ...spec } } };
+    // 409: another process was first; which spec it came with is read below. The client's own method leaves the metadata out.
+    await connection.call((client) => client.api().createCollection({ collection_name: collection, ...request }), [409]);
+  } else if (!(await connection.call((client) => client.collectionExists(collection))).exists) {
+    throw new SightlineError('index_unavailable', `Qdrant has no collection ${collection}.`);
+  }
+  const held = await readAbout(connection, collection);
+  if (held === null) throw foreign(collection);
+  return proved(connection, collection, held, spec, settings);
 }
 
 /** The collection that an alias stands for; null when there is no such alias. */

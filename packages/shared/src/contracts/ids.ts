@@ -63,6 +63,11 @@ export function planLockKey(ingestionId: string): string {
   return `plan:${ingestionId}`;
 }
 
+/** Lock name that keeps a migration to one driver at a time. */
+export function migrationLockKey(migrationId: string): string {
+  return `migration:${migrationId}`;
+}
+
 /** Everything of a tenant in the system bucket. */
 export function tenantPrefixes(tenant: string): string[] {
   return ['queries', 'thumbnails', 'reports'].map((kind) => `${kind}/${tenant}/`);

@@ -68,8 +68,10 @@ export const JOBS = {
       expiresAt: z.int(),
     }),
     attempts: 1,
+    /** While the index is migrated, workers of two packs share this queue, and somebody waits for the answer. */
+    handBackMs: 15,
   },
-} as const satisfies Record<string, { queue: string; schema: z.ZodType; attempts: number }>;
+} as const satisfies Record<string, { queue: string; schema: z.ZodType; attempts: number; handBackMs?: number }>;
 
 export type JobName = keyof typeof JOBS;
 export type JobData<N extends JobName> = z.infer<(typeof JOBS)[N]['schema']>;

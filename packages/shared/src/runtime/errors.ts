@@ -67,6 +67,9 @@ export const ERRORS = {
   ingestion_not_found: { message: 'There is no such ingestion.', retryable: false, httpStatus: 404 },
   ingestion_state: { message: 'The ingestion is in a state in which that cannot be done.', retryable: false, httpStatus: 409 },
   too_many_ingestions: { message: 'Too many ingestions of this tenant are going.', retryable: true, httpStatus: 429 },
+  migration_not_found: { message: 'There is no such migration.', retryable: false, httpStatus: 404 },
+  migration_state: { message: 'The migration is in a state in which that cannot be done.', retryable: false, httpStatus: 409 },
+  migration_running: { message: 'A migration is going: one at a time.', retryable: false, httpStatus: 409 },
   report_not_found: {
     message: 'There is no report: the ingestion is not over, or its report has expired.',
     retryable: false,

@@ -10,17 +10,20 @@ import type { KafkaPlace } from '../adapters/kafka-client.ts';
 import { openKafkaEventLog } from '../adapters/kafka-event-log.ts';
 import { LocalObjectStore } from '../adapters/local-object-store.ts';
 import type { SkipReason } from '../adapters/local-walk.ts';
-import { openQdrantVectorIndex, type QdrantIndexOptions } from '../adapters/qdrant-vector-index.ts';
+import { qdrantIndexVersions } from '../adapters/qdrant-index-versions.ts';
+import type { QdrantIndexOptions } from '../adapters/qdrant-vector-index.ts';
 import { RedisLedger } from '../adapters/redis-ledger.ts';
 import type { S3Place } from '../adapters/s3-object-store-client.ts';
 import { openS3ObjectStore } from '../adapters/s3-object-store.ts';
 import { SqliteLedger } from '../adapters/sqlite-ledger.ts';
-import { openSqliteVectorIndex } from '../adapters/sqlite-vector-index.ts';
+import { sqliteIndexVersions } from '../adapters/sqlite-index-versions.ts';
+import { ServingIndex } from '../migration/serving-index.ts';
 import type { EventLog } from '../ports/event-log.ts';
+import type { IndexVersions } from '../ports/index-versions.ts';
 import type { Ledger } from '../ports/ledger.ts';
 import type { ObjectStore } from '../ports/object-store.ts';
 import type { QueueEngine } from '../ports/queue-engine.ts';
-import type { IndexSpec, VectorIndex } from '../ports/vector-index.ts';
+import type { IndexSpec } from '../ports/vector-index.ts';
 import { SightlineError } from './errors.ts';
 import type { Closer } from './lifecycle.ts';
 import { gaugeQueues } from './metrics.ts';
@@ -29,7 +32,9 @@ import { sleep } from './sleep.ts';
 export interface Engines {
   store: ObjectStore;
   ledger: Ledger;
-  index: VectorIndex;
+  versions: IndexVersions;
+  /** The version that serves, followed. */
+  index: ServingIndex;
   events: EventLog;
   queue: QueueEngine;
 }
@@ -46,7 +51,7 @@ export interface EnginePlaces {
 
 export interface EnginesConfig extends EnginePlaces {
   queue: QueuePlace;
-  /** What the index is opened for; absent in services without an encoder, which take the index as they find it. */
+  /** What an index is made for where there is none; absent in services without an encoder, which take the index as they find it. */
   indexSpec?: IndexSpec;
 }
 
@@ -80,13 +85,14 @@ export async function openEngines(config: EnginesConfig, deps: EnginesDeps): Pro
   mkdirSync(dataFiles(config.dataDir).root, { recursive: true });
   const store = await openObjectStore(config, deps);
   const ledger = await openLedger(config, deps);
-  const index = await openIndex(config, deps);
+  const versions = openIndexVersions(config, deps);
+  const index = await openIndex(versions, { ...config, ledger }, deps);
   const events = config.kafka ? await openKafkaEventLog(config.kafka, { logger, registry }) : new InProcessEventLog({ logger });
   closer.push('event log', () => events.close());
   const queue = await openQueueEngine(config.queue, { logger, registry });
   closer.push('queue', () => queue.close());
   gaugeQueues(registry, queue);
-  return { store, ledger, index, events, queue };
+  return { store, ledger, versions, index, events, queue };
 }
 
 export async function openObjectStore(
@@ -119,24 +125,33 @@ export async function openLedger(
   return ledger;
 }
 
-/** Without a spec the index is taken as it is: the encode worker makes it, and who starts before waits. */
+export function openIndexVersions(
+  { dataDir, qdrant }: Pick<EnginePlaces, 'dataDir' | 'qdrant'>,
+  { closer }: Pick<EnginesDeps, 'closer'>,
+): IndexVersions {
+  const versions = qdrant ? qdrantIndexVersions(qdrant) : sqliteIndexVersions({ file: dataFiles(dataDir).index });
+  closer.push('index versions', () => versions.close());
+  return versions;
+}
+
+/** The version that serves. Without a spec the encode worker makes the first one, and who starts before waits. */
 export async function openIndex(
-  { dataDir, qdrant, indexSpec }: Pick<EnginesConfig, 'dataDir' | 'qdrant' | 'indexSpec'>,
+  versions: IndexVersions,
+  { ledger, indexSpec }: { ledger: Ledger; indexSpec?: IndexSpec },
   { logger, closer }: Omit<EnginesDeps, 'registry'>,
   { waitMs = INDEX_WAIT_MS }: { waitMs?: number } = {},
-): Promise<VectorIndex> {
-  const file = dataFiles(dataDir).index;
-  const open = (): Promise<VectorIndex> =>
-    qdrant
-      ? openQdrantVectorIndex({ ...qdrant, ...(indexSpec && { spec: indexSpec }) })
-      : openSqliteVectorIndex({ file, ...(indexSpec && { spec: indexSpec }) });
+): Promise<ServingIndex> {
+  const open = async (): Promise<ServingIndex> => {
+    if (indexSpec) await versions.found(indexSpec);
+    return ServingIndex.open({ versions, ledger, logger, now: Date.now, sleep });
+  };
   const index = await whenThere(open, waitMs, logger);
   closer.push('index', () => index.close());
   return index;
 }
 
 /** Error: `index_unavailable` after `waitMs` of it. */
-async function whenThere(open: () => Promise<VectorIndex>, waitMs: number, logger: Logger): Promise<VectorIndex> {
+async function whenThere(open: () => Promise<ServingIndex>, waitMs: number, logger: Logger): Promise<ServingIndex> {
   for (const startedAt = performance.now(); ; await sleepFor(INDEX_LOOK_EVERY_MS)) {
     try {
       return await open();
