@@ -1,7 +1,7 @@
 import { createServer } from 'node:net';
 import type { Logger } from 'pino';
+import { findPack } from '@sightline/encode-worker/adapters/pack-reader';
 import { openEncoder } from '@sightline/encode-worker/open-encoder';
-import { startEncodeWorker } from '@sightline/encode-worker/service';
 import { startGenerateWorker } from '@sightline/generate-worker/service';
 import { auditScheduleOf } from '@sightline/ingest-worker/config';
 import { openChangeFeeds } from '@sightline/ingest-worker/open-change-feeds';
@@ -14,10 +14,11 @@ import type { ConfigOf } from '@sightline/shared/runtime/config';
 import { enginePlaces } from '@sightline/shared/runtime/engine-settings';
 import { waitForDataDir } from '@sightline/shared/runtime/data-dir';
 import { SightlineError } from '@sightline/shared/runtime/errors';
-import type { Closer } from '@sightline/shared/runtime/lifecycle';
+import { Closer } from '@sightline/shared/runtime/lifecycle';
 import { openRegistry } from '@sightline/shared/runtime/metrics';
-import { dataFiles, openEngines } from '@sightline/shared/runtime/open-engines';
+import { dataFiles, openEngines, openIndexVersions, openLedger, type EnginePlaces } from '@sightline/shared/runtime/open-engines';
 import type { SETTINGS } from './config.ts';
+import { packsWanted, PackServices, type PacksWanted } from './pack-services.ts';
 
 export type EmbeddedConfig = ConfigOf<typeof SETTINGS>;
 
@@ -30,6 +31,7 @@ export interface EmbeddedDeps {
 
 /** A killed predecessor needs a moment to notice that it is alone. */
 const WAIT_FOR_DATA_DIR_MS = 8_000;
+const ASKING_DEADLINE_MS = 5_000;
 
 /**
  * The four services' own code in one process, with nothing to install: queue on an embedded PostgreSQL (or on Redis where REDIS_URL
@@ -47,19 +49,28 @@ export async function startEmbedded(
   closer.push('data directory', () => dataDir.release());
   await assertPortIsFree(config.host, config.port);
 
-  // Loading the encoder's weights and starting the database each take a second or two, on different cores.
-  const opening = openEncoder({ ...config, packPlaces: [files.packs, ...deps.packPlaces] }, { logger, registry });
-  closer.push('encoder', async () => (await opening.catch(() => null))?.encoder.close());
-  const [queuePlace, { encoder, calibration }] = await Promise.all([openQueuePlace(config, deps), opening]);
-
+  const packPlaces = [files.packs, ...deps.packPlaces];
   const places = enginePlaces({ ...config, dataDir: files.root }, config.redisUrl ?? null);
-  const engines = await openEngines({ ...places, queue: queuePlace, indexSpec: encoder.spec }, { logger, registry, closer });
+  const wanted = await askPacks(places, config.encoderPack, deps);
+  if (wanted.serving !== config.encoderPack)
+    logger.warn(
+      { pack: wanted.serving, encoderPack: config.encoderPack },
+      'the index was migrated: its pack is used, not ENCODER_PACK',
+    );
+
+  // Loading the encoder's weights and starting the database each take a second or two, on different cores.
+  const opening = openEncoder({ ...config, encoderPack: wanted.serving, packPlaces }, { logger, registry });
+  closer.push('encoder', async () => (await opening.catch(() => null))?.encoder.close());
+  const [queuePlace, serving] = await Promise.all([openQueuePlace(config, deps), opening]);
+
+  const indexSpec = serving.encoder.spec;
+  const engines = await openEngines({ ...places, queue: queuePlace, indexSpec }, { logger, registry, closer });
   const shared = (component: string) => ({ ...engines, registry, logger: logger.child({ component }) });
+  const packs = new PackServices({ engines, config, packPlaces, logger, registry }, wanted.serving);
+  closer.push('encode workers', () => packs.close());
+  await packs.start(wanted.serving, serving);
+  packs.watch();
   const services = [
-    await opened(
-      closer,
-      startEncodeWorker({ ...shared('encode-worker'), encoder, config: { maxPictureBytes: config.maxPictureBytes } }),
-    ),
     await opened(
       closer,
       startIngestWorker({
@@ -78,13 +89,16 @@ export async function startEmbedded(
     closer,
     startQueryApi({
       ...shared('query-api'),
-      calibration,
+      calibration: serving.calibration,
+      servingPack: () => packs.serving,
+      checkPack: async (pack) => void (await findPack(pack, packPlaces)),
       config: { ...httpConfigOf(config), allowDirectorySources: true },
     }),
   );
   return {
     url: api.url,
     ready: async () => {
+      await packs.ready();
       for (const service of [...services, api]) await service.ready();
     },
   };
@@ -94,6 +108,17 @@ async function opened<T extends { name: string; close(): Promise<void> }>(closer
   const service = await starting;
   closer.push(service.name, () => service.close());
   return service;
+}
+
+/** Before anything that is dear to open. */
+async function askPacks(places: EnginePlaces, configured: string, { logger }: EmbeddedDeps): Promise<PacksWanted> {
+  const closer = new Closer(logger);
+  try {
+    const ledger = await openLedger(places, { logger, closer });
+    return await packsWanted({ ledger, versions: openIndexVersions(places, { closer }) }, configured);
+  } finally {
+    await closer.closeAll(ASKING_DEADLINE_MS);
+  }
 }
 
 async function openQueuePlace(config: EmbeddedConfig, { logger, closer }: EmbeddedDeps): Promise<QueuePlace> {

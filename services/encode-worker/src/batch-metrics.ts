@@ -3,6 +3,15 @@ import type { BatchReport } from './core/batch-scheduler.ts';
 
 /** What the encoder's own process is given and how long it takes: the bound on what an interactive batch waits behind. */
 export function openBatchMetrics(registry: Registry): (report: BatchReport) => void {
+  const observe = opened.get(registry) ?? newBatchMetrics(registry);
+  opened.set(registry, observe);
+  return observe;
+}
+
+/** While the index is migrated, one process may have two encoders, which count together. */
+const opened = new WeakMap<Registry, (report: BatchReport) => void>();
+
+function newBatchMetrics(registry: Registry): (report: BatchReport) => void {
   const registers = [registry];
   const labelNames = ['graph', 'lane'];
   const buckets = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5];

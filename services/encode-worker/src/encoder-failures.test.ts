@@ -118,6 +118,7 @@ async function play({ script, marks, encoder: options = {}, maxBatch = 16, until
     storms,
     logger,
     now: Date.now,
+    accepts: () => true,
     leaseTtlMs: 15_000,
     lane: 'bulk' as const,
   };

@@ -27,6 +27,7 @@ await runMain({ service: 'encode-worker', settings: SETTINGS, env: process.env }
   const service = await startEncodeWorker({
     ...engines,
     encoder,
+    pack: config.encoderPack,
     logger,
     registry,
     config: {

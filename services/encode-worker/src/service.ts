@@ -1,11 +1,15 @@
 import { newId } from '@sightline/shared/contracts/ids';
-import type { Lane } from '@sightline/shared/contracts/jobs';
+import { encodeQueryResult, type JobData, type Lane } from '@sightline/shared/contracts/jobs';
 import { FailureStorms, STORM_DEFAULTS, type StormLimits } from '@sightline/shared/ingestion/failure-storms';
+import { CHANGES_A_JOB } from '@sightline/shared/ingestion/drive-changes';
 import { fencedIndex } from '@sightline/shared/ingestion/tenant-fence';
+import { latestMigration } from '@sightline/shared/migration/change-migration';
+import { assertSameSpec, isSameSpec } from '@sightline/shared/migration/same-spec';
 import type { EventLog } from '@sightline/shared/ports/event-log';
+import type { IndexVersions } from '@sightline/shared/ports/index-versions';
 import type { Ledger } from '@sightline/shared/ports/ledger';
 import type { ObjectStore } from '@sightline/shared/ports/object-store';
-import type { VectorIndex } from '@sightline/shared/ports/vector-index';
+import type { IndexSpec, VectorIndex } from '@sightline/shared/ports/vector-index';
 import { SightlineError } from '@sightline/shared/runtime/errors';
 import type { RunningService } from '@sightline/shared/runtime/lifecycle';
 import type { JobWorker, QueueEngine } from '@sightline/shared/ports/queue-engine';
@@ -13,11 +17,17 @@ import { sleep } from '@sightline/shared/runtime/sleep';
 import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';
 import { ownedCores } from './adapters/owned-cores.ts';
+import { encodeQuery } from './core/encode-query.ts';
 import type { Encoder } from './core/encoder.ts';
 import { PictureBatcher } from './core/picture-batcher.ts';
 import { PictureFeed } from './core/picture-feed.ts';
-import { openEncodeMetrics } from './metrics.ts';
-import { encodeHandlers } from './worker.ts';
+import { openChunkService } from './chunk-service.ts';
+import { MIGRATION_SETTINGS, type MigrationSettings } from './core/migration/migration-deps.ts';
+import { roleIn } from './core/migration/migration-role.ts';
+import { openEncodeMetrics, type EncodeMetrics } from './metrics.ts';
+import { OpenVersions, startMigrator } from './migrator.ts';
+import { QueryPeers } from './query-peers.ts';
+import { encodeHandlers, type EncodeHandlers } from './worker.ts';
 
 export interface EncodeWorkerConfig {
   /** `interactive` serves queries, `event` changes, `bulk` the chunks of ingestions. */
@@ -39,6 +49,7 @@ export interface EncodeWorkerConfig {
   storm: StormLimits;
   /** How long closing waits for running jobs before it hands them back. */
   drainMs: number;
+  migration: MigrationSettings;
 }
 
 export const ENCODE_WORKER_DEFAULTS: Readonly<EncodeWorkerConfig> = {
@@ -55,6 +66,7 @@ export const ENCODE_WORKER_DEFAULTS: Readonly<EncodeWorkerConfig> = {
   leaseTtlMs: 15_000,
   storm: STORM_DEFAULTS,
   drainMs: 20_000,
+  migration: MIGRATION_SETTINGS,
 };
 
 /** Of the feed for changes, beside that for bulk work: enough for one batch. */
@@ -63,64 +75,88 @@ const EVENT_LIMITS = { bytesInFlight: 128 * 1024 * 1024, decodeConcurrency: 2, d
 export interface EncodeWorkerDeps {
   store: ObjectStore;
   index: VectorIndex;
+  /** With it the worker has a part in migrations of the index from its pack and to it. */
+  versions?: IndexVersions;
   ledger: Ledger;
   events: EventLog;
   queue: QueueEngine;
   encoder: Encoder;
+  /** Workers of other packs in the same process, who are given their queries at once. */
+  peers?: QueryPeers;
+  /** The name that the pack was asked for by, such as ENCODER_PACK; its own name when left out. */
+  pack?: string;
   logger: Logger;
   registry: Registry;
   /** What is left out has its default. */
   config: Partial<EncodeWorkerConfig>;
 }
 
-/** Starts working the lanes. Errors: `index_encoder_mismatch` when index and encoder are of different packs. */
+/**
+ * Starts working the lanes. Errors: `index_encoder_mismatch` when index and encoder are of different packs, and no migration is going
+ * from or to this one.
+ */
 export async function startEncodeWorker(deps: EncodeWorkerDeps): Promise<RunningService> {
-  const { store, ledger, events, queue, encoder, logger } = deps;
-  const index = fencedIndex(deps.index, ledger);
+  const { store, ledger, events, queue, encoder, logger, versions } = deps;
   const config: EncodeWorkerConfig = { ...ENCODE_WORKER_DEFAULTS, ...deps.config };
-  assertSamePack(index, encoder);
+  const pack = deps.pack ?? encoder.packName;
+  const migration = versions ? await latestMigration(ledger) : null;
+  if (!migration || roleIn(migration, encoder, pack) === null) assertSameSpec(deps.index.spec, encoder.spec);
   const metrics = openEncodeMetrics(deps.registry);
-  const observe = metrics.observe;
+  const { observe } = metrics;
   const batcher = new PictureBatcher(encoder, { lane: 'bulk', maxBatch: config.maxBatch, onBatch: metrics.observeBatch });
-  const feed = new PictureFeed({ store, index, encoder, batcher, observe }, config);
-  const chunk = {
-    store,
-    index,
-    ledger,
-    events,
-    encoder,
-    feed,
-    storms: new FailureStorms(config.storm),
-    logger,
-    now: Date.now,
-    sleep,
-    leaseTtlMs: config.leaseTtlMs,
-    lane: 'bulk' as const,
-    observe,
-    count: metrics.count,
-  };
+  const feedOf = (index: VectorIndex): PictureFeed => new PictureFeed({ store, index, encoder, batcher, observe }, config);
   // Of its own all the way to the encoder, so that a change waits for one batch of bulk work at most.
   const eventBatcher = new PictureBatcher(encoder, { lane: 'event', maxBatch: config.maxBatch, onBatch: metrics.observeBatch });
-  const eventFeed = new PictureFeed({ store, index, encoder, batcher: eventBatcher, observe }, { ...config, ...EVENT_LIMITS });
-  const handlers = encodeHandlers({
-    chunk,
-    changes: { ...chunk, feed: eventFeed, lane: 'event', observeFreshness: metrics.observeFreshness, workerId: newId() },
-    queue,
-    query: { store, encoder, now: Date.now, maxPictureBytes: config.maxPictureBytes },
-  });
-  const workers: JobWorker[] = [];
+  const { fingerprint: image } = encoder.spec.image;
+  const { fingerprint: text } = encoder.spec.text;
+  const workerId = newId();
+  const handlersFor = (version: VectorIndex): EncodeHandlers => {
+    const index = fencedIndex(version, ledger);
+    const chunk = {
+      store,
+      index,
+      ledger,
+      events,
+      encoder,
+      feed: feedOf(index),
+      storms: new FailureStorms(config.storm),
+      logger,
+      now: Date.now,
+      sleep,
+      leaseTtlMs: config.leaseTtlMs,
+      // A job names objects and no vectors: across a cut-over it is worked by whom the version that serves belongs to.
+      accepts: (asked: { image: string; text: string }) =>
+        versions !== undefined || (asked.image === image && asked.text === text),
+      lane: 'bulk' as const,
+      observe,
+      count: metrics.count,
+    };
+    const eventFeed = new PictureFeed({ store, index, encoder, batcher: eventBatcher, observe }, { ...config, ...EVENT_LIMITS });
+    return encodeHandlers({
+      chunk,
+      changes: { ...chunk, feed: eventFeed, lane: 'event', observeFreshness: metrics.observeFreshness, workerId },
+      queue,
+      query: { store, encoder, now: Date.now, maxPictureBytes: config.maxPictureBytes },
+    });
+  };
+  const closing: (() => Promise<void>)[] = [];
+  const close = async (): Promise<void> => void (await Promise.all(closing.splice(0).map((one) => one())));
   try {
     if (config.lanes.includes('interactive')) {
-      workers.push(await queue.work('encode-query', handlers['encode-query'], { concurrency: config.queryConcurrency }));
+      const own = handlersFor(deps.index)['encode-query'];
+      const peers = deps.peers ?? new QueryPeers();
+      closing.push(peers.add(encoder.spec, own));
+      const worker = await queue.work('encode-query', peers.handlerBeside(own), { concurrency: config.queryConcurrency });
+      closing.push(() => worker.close(config.drainMs));
     }
-    if (config.lanes.includes('event')) {
-      workers.push(await queue.work('encode-changes', handlers['encode-changes'], { concurrency: config.changeConcurrency }));
-    }
-    if (config.lanes.includes('bulk')) {
-      workers.push(await queue.work('encode', handlers.encode, { concurrency: config.concurrency }));
+    if (config.lanes.includes('event') || config.lanes.includes('bulk')) {
+      const work = (index: VectorIndex) => workLanes(queue, config, handlersFor(index));
+      const chunks = await openChunkService({ ...deps, spec: encoder.spec, work, drainMs: config.drainMs, sleep });
+      closing.push(() => chunks.close());
+      if (versions) closing.push(openMigrations({ ...deps, versions, pack, feedOf, config, count: metrics.countCopies }));
     }
   } catch (error) {
-    await Promise.allSettled(workers.map((worker) => worker.close(0)));
+    await close();
     throw error;
   }
   return {
@@ -130,18 +166,89 @@ export async function startEncodeWorker(deps: EncodeWorkerDeps): Promise<Running
       const [encoded] = await encoder.encodeTexts(['ready?'], { space: 'image', purpose: 'query', lane: 'interactive' });
       if (!encoded?.vector.some((value) => value !== 0)) throw new SightlineError('encoder_failed', 'The encoder answers zeros.');
     },
-    close: async () => {
-      await Promise.all(workers.map((worker) => worker.close(config.drainMs)));
-    },
+    close,
   };
 }
 
-function assertSamePack(index: VectorIndex, encoder: Encoder): void {
-  for (const space of ['image', 'text'] as const) {
-    if (index.spec[space].fingerprint === encoder.spec[space].fingerprint) continue;
-    throw new SightlineError(
-      'index_encoder_mismatch',
-      `The ${space} vectors of the index are not those of the pack ${encoder.packName}: start with the pack that made them, or ingest again into a new DATA_DIR.`,
-    );
+/** Works changes and chunks. Answers its workers. */
+async function workLanes(queue: QueueEngine, config: EncodeWorkerConfig, handlers: EncodeHandlers): Promise<JobWorker[]> {
+  const workers: JobWorker[] = [];
+  try {
+    if (config.lanes.includes('event'))
+      workers.push(await queue.work('encode-changes', handlers['encode-changes'], { concurrency: config.changeConcurrency }));
+    if (config.lanes.includes('bulk'))
+      workers.push(await queue.work('encode', handlers.encode, { concurrency: config.concurrency }));
+  } catch (error) {
+    await Promise.allSettled(workers.map((worker) => worker.close(0)));
+    throw error;
   }
+  return workers;
+}
+
+/** The worker's part in migrations. Answers what ends it. */
+function openMigrations({
+  versions,
+  ledger,
+  store,
+  encoder,
+  queue,
+  logger,
+  pack,
+  feedOf,
+  config,
+  count,
+}: EncodeWorkerDeps & {
+  versions: IndexVersions;
+  pack: string;
+  feedOf: (index: VectorIndex) => PictureFeed;
+  config: EncodeWorkerConfig;
+  count: EncodeMetrics['countCopies'];
+}): () => Promise<void> {
+  const opened = new OpenVersions(versions);
+  const feeds = new WeakMap<VectorIndex, PictureFeed>();
+  const migrator = startMigrator({
+    ledger,
+    versions,
+    store,
+    encoder,
+    pack,
+    open: (version, spec) => opened.open(version, spec),
+    feedOf: (index) => {
+      const feed = feeds.get(index) ?? feedOf(index);
+      feeds.set(index, feed);
+      return feed;
+    },
+    encodeQuery: async (spec, tenant, query) => {
+      const job = queryJob(spec, tenant, query, config.migration.queryTimeoutMs);
+      const { maxPictureBytes } = config;
+      if (isSameSpec(spec, encoder.spec))
+        return encodeQuery({ store, encoder, now: Date.now, maxPictureBytes }, job, new AbortController().signal);
+      // Behind the searches that somebody waits for.
+      const options = { lane: 'bulk' as const, timeoutMs: config.migration.queryTimeoutMs };
+      return encodeQueryResult.parse(await queue.request('encode-query', job, options));
+    },
+    liveWork: async () => {
+      const owed = (await ledger.owedChanges(Date.now())).reduce((sum, tenant) => sum + tenant.owed, 0);
+      return (await ledger.countOutstandingChunks()) + Math.floor(owed / CHANGES_A_JOB);
+    },
+    count,
+    logger: logger.child({ component: 'migration' }),
+    now: Date.now,
+    sleep,
+    settings: config.migration,
+  });
+  return async () => {
+    await migrator.close();
+    await opened.close();
+  };
+}
+
+function queryJob(spec: IndexSpec, tenant: string, query: string, timeoutMs: number): JobData<'encode-query'> {
+  return {
+    tenant,
+    fingerprints: { image: spec.image.fingerprint, text: spec.text.fingerprint },
+    query,
+    traceId: newId(),
+    expiresAt: Date.now() + timeoutMs,
+  };
 }

@@ -48,9 +48,7 @@ export async function encodeChanges(
   { tenant, fingerprints, traceId }: JobData<'encode-changes'>,
   { signal }: { signal: AbortSignal },
 ): Promise<number> {
-  const { image, text } = deps.encoder.spec;
-  if (fingerprints.image !== image.fingerprint || fingerprints.text !== text.fingerprint)
-    throw new SightlineError('job_handed_back', 'This worker serves another encoder pack.');
+  if (!deps.accepts(fingerprints)) throw new SightlineError('job_handed_back', 'This worker serves another encoder pack.');
   const fence = await tenantFence(deps.ledger, tenant);
   const at = deps.now();
   const taken = await deps.ledger.takeChanges(tenant, {

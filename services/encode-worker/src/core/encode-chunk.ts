@@ -33,13 +33,11 @@ export async function encodeChunk(
 ): Promise<void> {
   const startedAt = deps.now();
   const { tenant, ingestionId, chunkNo } = job;
-  const { image, text } = deps.encoder.spec;
-  const isServed = job.fingerprints.image === image.fingerprint && job.fingerprints.text === text.fingerprint;
   const chunk = await deps.ledger.takeChunk(ingestionId, chunkNo);
   if (chunk === null) return;
   const ingestion = await deps.ledger.getIngestion(tenant, ingestionId);
   if (ingestion?.hold) return deps.ledger.giveBackChunk(ingestionId, chunkNo);
-  if (!isServed) {
+  if (!deps.accepts(job.fingerprints)) {
     await deps.ledger.giveBackChunk(ingestionId, chunkNo);
     throw new SightlineError('job_handed_back', 'This worker serves another encoder pack.');
   }

@@ -27,6 +27,8 @@ export interface EncodeDeps {
   sleep: (ms: number, signal?: AbortSignal) => Promise<void>;
   /** How long a dead worker keeps others from its keys. */
   leaseTtlMs: number;
+  /** Whether a chunk that was added for these fingerprints is worked here. */
+  accepts: (fingerprints: { image: string; text: string }) => boolean;
   lane: Lane;
   observe: (stage: Stage, seconds: number) => void;
   count: (outcome: Settled | 'failed', code?: ErrorCode) => void;

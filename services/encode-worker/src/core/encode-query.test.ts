@@ -52,10 +52,10 @@ test('a picture alone needs no words, blank words are none', async () => {
   expect(Object.keys(result).toSorted()).toEqual(['encodeMs', 'logitScale', 'pictureInImageSpace', 'warnings']);
 });
 
-test('what nobody waits for, of another pack, or expired in the store is refused by its code', async () => {
+test('what nobody waits for, or expired in the store is refused by its code, and what is of another pack handed back', async () => {
   await expect(run({ query: 'a', expiresAt: 999 })).rejects.toMatchObject({ code: 'encoder_unavailable' });
   await expect(run({ query: 'a', fingerprints: { image: 'x', text: 'y' } })).rejects.toMatchObject({
-    code: 'index_encoder_mismatch',
+    code: 'job_handed_back',
   });
   await expect(run({ pictureKey: 'queries/t/2' })).rejects.toMatchObject({ code: 'object_not_found' });
 });

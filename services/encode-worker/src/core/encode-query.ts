@@ -17,7 +17,7 @@ const LANE = 'interactive';
 /**
  * A query's words and picture, or an indexed text, as vectors. Warnings: `query_truncated` (an encoder took only the beginning of the words),
  * `language_not_supported` (the words are left out of the visual space).
- * Errors: picture_*, `object_not_found` (the picture has expired), `index_encoder_mismatch` (asked for another pack's
+ * Errors: picture_*, `object_not_found` (the picture has expired), `job_handed_back` (asked for another pack's
  * vectors), `encoder_unavailable` (also: nobody waits any more).
  */
 export async function encodeQuery(
@@ -29,7 +29,7 @@ export async function encodeQuery(
   if (now() > job.expiresAt) throw new SightlineError('encoder_unavailable', 'The query waited longer than its asker.');
   const { image, text } = encoder.spec;
   if (job.fingerprints.image !== image.fingerprint || job.fingerprints.text !== text.fingerprint) {
-    throw new SightlineError('index_encoder_mismatch', `This worker serves the pack ${encoder.packName}.`);
+    throw new SightlineError('job_handed_back', `This worker serves the pack ${encoder.packName}.`);
   }
   const words = job.query?.trim() ? job.query : null;
   const isSpoken = words !== null && speaks(encoder.languages, words);

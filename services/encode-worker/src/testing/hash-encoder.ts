@@ -10,11 +10,8 @@ const DIMENSIONS = 16;
  * it can be proved without a model. Bytes that begin with `BAD` are corrupt, empty ones empty.
  */
 export class HashEncoder implements Encoder {
-  readonly spec: IndexSpec = {
-    image: { fingerprint: 'hash-image', dimensions: DIMENSIONS },
-    text: { fingerprint: 'hash-text', dimensions: DIMENSIONS },
-  };
-  readonly packName = 'hash';
+  readonly spec: IndexSpec;
+  readonly packName: string;
   readonly logitScale = 100;
   readonly languages = ['en'];
   /** What it did, for tests that count. */
@@ -24,6 +21,17 @@ export class HashEncoder implements Encoder {
   readonly texts: string[] = [];
   /** Thrown by the next calls, one each. */
   readonly failNext: Error[] = [];
+  readonly #salts: { image: string; text: string };
+
+  /** Salts make other vectors, and other fingerprints, of a space: another pack. */
+  constructor({ name = 'hash', image = '', text = '' }: { name?: string; image?: string; text?: string } = {}) {
+    this.packName = name;
+    this.#salts = { image, text };
+    this.spec = {
+      image: { fingerprint: `hash-image${image}`, dimensions: DIMENSIONS },
+      text: { fingerprint: `hash-text${text}`, dimensions: DIMENSIONS },
+    };
+  }
 
   async decode(bytes: Uint8Array): Promise<DecodedPicture> {
     this.decodes += 1;
@@ -36,14 +44,19 @@ export class HashEncoder implements Encoder {
     const error = this.failNext.shift();
     if (error) throw error;
     this.batches.push(pictures.length);
-    return pictures.map(({ pixels }) => ({ ok: true, value: hashVector(pixels) }));
+    return pictures.map(({ pixels }) => ({ ok: true, value: hashVector(salted(this.#salts.image, pixels)) }));
   }
 
-  async encodeTexts(texts: string[]): Promise<EncodedText[]> {
+  /** Texts in the text space that were encoded. */
+  encodedTexts = 0;
+
+  async encodeTexts(texts: string[], options?: { space: 'image' | 'text' }): Promise<EncodedText[]> {
     const error = this.failNext.shift();
     if (error) throw error;
     this.texts.push(...texts);
-    return texts.map((text) => ({ vector: hashVector(Buffer.from(text)), truncated: text.length > 200 }));
+    if (options?.space === 'text') this.encodedTexts += texts.length;
+    const salt = this.#salts[options?.space ?? 'text'];
+    return texts.map((text) => ({ vector: hashVector(salted(salt, Buffer.from(text))), truncated: text.length > 200 }));
   }
 
   splitPassages(text: string): string[] {
@@ -56,6 +69,10 @@ export class HashEncoder implements Encoder {
   }
 
   async close(): Promise<void> {}
+}
+
+function salted(salt: string, bytes: Uint8Array): Uint8Array {
+  return salt === '' ? bytes : Buffer.concat([Buffer.from(salt), bytes]);
 }
 
 export function hashVector(bytes: Uint8Array): Float32Array {

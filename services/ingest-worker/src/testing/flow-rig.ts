@@ -356,6 +356,8 @@ export class FlowRig {
       feed,
       storms: new FailureStorms(storm),
       leaseTtlMs: LEASE_TTL_MS,
+      accepts: ({ image, text }: { image: string; text: string }) =>
+        image === encoder.spec.image.fingerprint && text === encoder.spec.text.fingerprint,
       lane: 'bulk' as const,
       observe,
       count: () => {},
