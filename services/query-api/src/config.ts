@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { DEFAULT_TENANT } from '@sightline/shared/contracts/ids';
 
 const MIB = 1024 * 1024;
 
@@ -15,6 +16,8 @@ export const queryApiConfig = z.strictObject({
   allowedHosts: z.array(z.string().min(1)).default([]),
   /** Whether API keys are asked for. Absent: on the loopback interface without further hosts they are not, else they are. */
   auth: z.enum(['none', 'keys']).optional(),
+  /** Whose admin keys are for what concerns the whole stack and no tenant. */
+  operatorTenant: z.string().min(1).default(DEFAULT_TENANT),
   /** Proxies (addresses or CIDR ranges) whose X-Forwarded-For names the client's address. */
   trustedProxies: z.array(z.string().min(1)).default([]),
   /** Requests a minute: of one key, or of one address for `public` and `refused`. Counted only where keys are in use. */

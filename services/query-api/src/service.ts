@@ -3,6 +3,7 @@ import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';
 import { SYSTEM_BUCKET } from '@sightline/shared/contracts/ids';
 import { fencedIndex } from '@sightline/shared/ingestion/tenant-fence';
+import { ServingIndex } from '@sightline/shared/migration/serving-index';
 import type { EventLog } from '@sightline/shared/ports/event-log';
 import type { Ledger } from '@sightline/shared/ports/ledger';
 import type { ObjectStore } from '@sightline/shared/ports/object-store';
@@ -16,15 +17,13 @@ import type { z } from 'zod';
 import { makeThumbnail } from './adapters/sharp-thumbnailer.ts';
 import { authModeOf } from './access.ts';
 import { queryApiConfig, type QueryApiConfig } from './config.ts';
-import { Backgrounds } from './core/backgrounds.ts';
-import { Calibrations } from './core/calibrations.ts';
 import { sweepDeletedTenants } from './core/deleted-tenants.ts';
 import { Gate } from './core/gate.ts';
 import { KeyRing } from './core/key-ring.ts';
 import { Progress } from './core/progress.ts';
-import { QueryEncoder } from './core/query-encoder.ts';
 import { readiness } from './core/readiness.ts';
-import { RecordKeywords } from './core/record-keywords.ts';
+import type { RemoveDeps } from './core/remove.ts';
+import { SearchVersions } from './core/search-versions.ts';
 import { Thumbnails } from './core/thumbnails.ts';
 import { ProgressStreams } from './progress-streams.ts';
 import type { RateLimitStore } from './rate-limits.ts';
@@ -35,6 +34,7 @@ import { ingestionControlRoutes } from './routes/ingestion-control-routes.ts';
 import { ingestionRoutes } from './routes/ingestion-routes.ts';
 import { itemRoutes } from './routes/item-routes.ts';
 import { keyRoutes } from './routes/key-routes.ts';
+import { migrationRoutes } from './routes/migration-routes.ts';
 import { pageRoutes } from './routes/page-routes.ts';
 import { searchRoutes } from './routes/search-routes.ts';
 import { serviceRoutes } from './routes/service-routes.ts';
@@ -54,6 +54,10 @@ export interface QueryApiDeps {
   rateLimitStore?: RateLimitStore;
   /** The encoder pack's own `calibration.json`, where it has one. */
   calibration?: Calibration | null;
+  /** The pack that made the version that serves, where this process knows packs. */
+  servingPack?: () => string | null;
+  /** Where this process knows packs: throws what is wrong with the one of that name. */
+  checkPack?: (pack: string) => Promise<void>;
 }
 
 const CLOSE_DEADLINE_MS = 5_000;
@@ -70,24 +74,20 @@ export async function createQueryApi(
   const config = queryApiConfig.parse(deps.config);
   const now = Date.now;
   const progress = new Progress(now);
-  const calibrations = new Calibrations({
+  const ready = readiness({ index, ledger, queue, timeoutMs: config.encodeTimeoutMs, now });
+  const auth = authModeOf(config);
+  const versions = new SearchVersions({
+    index,
     ledger,
-    spec: index.spec,
+    queue,
+    store,
     fromPack: deps.calibration ?? null,
+    encodeTimeoutMs: config.encodeTimeoutMs,
+    maxQueryPictureBytes: config.maxQueryPictureBytes,
+    keywordScoresTold: auth === 'none',
     now,
     warn: (message) => logger.warn(message),
   });
-  const encoder = new QueryEncoder({
-    queue,
-    store,
-    spec: index.spec,
-    timeoutMs: config.encodeTimeoutMs,
-    maxPictureBytes: config.maxQueryPictureBytes,
-    now,
-  });
-  const backgrounds = new Backgrounds(index, now);
-  const ready = readiness({ index, ledger, queue, timeoutMs: config.encodeTimeoutMs, now });
-  const auth = authModeOf(config);
   const ring = new KeyRing({ ledger, now, warn: (error, message) => logger.warn({ err: error }, message) });
 
   const app = await createServer({ config, auth, ring, redis: deps.rateLimitStore, logger, registry });
@@ -119,38 +119,37 @@ export async function createQueryApi(
   auditRoutes(app, { ledger, queue, store, now });
   changeRoutes(app, { ledger, queue, spec: () => index.spec, now });
   searchRoutes(app, {
-    search: {
-      index,
-      encodeQuery: (query) => encoder.encode(query),
-      logitScale: () => encoder.logitScale,
-      recordKeywords: new RecordKeywords(),
-      background: (tenant, space) => backgrounds.sample(tenant, space),
-      keywordScoresTold: auth === 'none',
-      calibration: (tenant) => calibrations.current(tenant),
-      nowMs: () => performance.now(),
-    },
+    search: () => versions.current().search,
     gate: new Gate('searches', { running: config.searchesRunning, waiting: config.searchesWaiting }),
     registry,
     bodyLimitBytes: Math.ceil(config.maxQueryPictureBytes / 3) * 4 + 256 * 1024,
   });
   const gate = new Gate('thumbnails', { running: config.thumbnailsRunning, waiting: config.thumbnailsWaiting });
   const thumbnails = new Thumbnails({ index, store, make: makeThumbnail, gate, maxPictureBytes: config.maxPictureBytes });
-  const removing = {
-    index: fencedIndex(index, ledger),
-    store,
-    ledger,
-    events,
-    now,
-    sleep,
-    encodePassage: (request: Parameters<QueryEncoder['encodePassage']>[0]) => encoder.encodePassage(request),
+  // A removal that takes a record off a picture encodes what stays and writes it: both of one version.
+  const removal = (): RemoveDeps => {
+    const { index, encoder } = versions.current();
+    const encodePassage: RemoveDeps['encodePassage'] = (request) => encoder.encodePassage(request);
+    return { index: fencedIndex(index, ledger), store, ledger, events, now, sleep, encodePassage };
   };
-  assetRoutes(app, { ...removing, thumbnails });
+  assetRoutes(app, { removal, thumbnails });
   const { allowDirectorySources, allowedSources } = config;
-  itemRoutes(app, { ...removing, queue, logger, allowDirectorySources, allowedSources });
+  itemRoutes(app, { removal, ledger, index, queue, logger, now, sleep, allowDirectorySources, allowedSources });
   const onChanged = () => ring.forget();
   keyRoutes(app, { ledger, now, randomBytes, onChanged });
   tenantRoutes(app, { index, ledger, store, now, sleep, drainMs: config.tenantDrainMs, onChanged });
-  serviceRoutes(app, { index, calibrations, registry, ready, metricsShown: auth === 'none' });
+  migrationRoutes(app, {
+    ledger,
+    serving: () => ({
+      version: index instanceof ServingIndex ? index.version : 1,
+      spec: index.spec,
+      pack: deps.servingPack?.() ?? null,
+    }),
+    checkPack: deps.checkPack ?? (async () => {}),
+    now,
+    operatorTenant: config.operatorTenant,
+  });
+  serviceRoutes(app, { version: () => versions.current(), registry, ready, metricsShown: auth === 'none' });
   await pageRoutes(app);
   return { app, config, ready };
 }

@@ -1,4 +1,6 @@
 import { z } from 'zod';
+import { tenantName } from '@sightline/shared/contracts/api-key';
+import { DEFAULT_TENANT } from '@sightline/shared/contracts/ids';
 import { ENGINE_SETTINGS } from '@sightline/shared/runtime/engine-settings';
 import { healthPort, SHARED_SETTINGS, setting, wholeNumber, type ConfigOf } from '@sightline/shared/runtime/config';
 import type { queryApiConfig } from './config.ts';
@@ -32,6 +34,11 @@ export const HTTP_SETTINGS = {
     list,
     "Places of the object store that may be ingested, comma-separated: `bucket` or `bucket/folder`; `{tenant}` stands for the caller's tenant, so that `catalogue/{tenant}` gives each its own folder. Default: none.",
   ),
+  operatorTenant: setting(
+    'OPERATOR_TENANT',
+    tenantName.default(DEFAULT_TENANT),
+    'The tenant whose admin keys may do what concerns the whole stack: migrate its index.',
+  ),
   trustedProxies: setting(
     'TRUSTED_PROXIES',
     list,
@@ -54,13 +61,14 @@ export const HTTP_SETTINGS = {
 
 /** The settings as `queryApiConfig` takes them. */
 export function httpConfigOf(config: ConfigOf<typeof HTTP_SETTINGS>): z.input<typeof queryApiConfig> {
-  const { host, port, auth, allowedHosts, trustedProxies, sources } = config;
+  const { host, port, auth, allowedHosts, trustedProxies, sources, operatorTenant } = config;
   return {
     allowedSources: sources,
     host,
     port,
     allowedHosts,
     trustedProxies,
+    operatorTenant,
     ...(auth ? { auth } : {}),
     requestsPerMinute: {
       search: config.searchesPerMinute,

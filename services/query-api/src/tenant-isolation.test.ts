@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { auditFindingsKey, reportKey, SYSTEM_BUCKET, tenantPrefixes } from '@sightline/shared/contracts/ids';
+import { newMigration } from '@sightline/shared/testing/migration-builder';
 import { createApiKey } from './core/api-keys.ts';
 import { openRig, type Rig } from './testing/query-api-rig.ts';
 
@@ -27,6 +28,8 @@ beforeAll(async () => {
   const secret = await fill(rig, 'alpha');
   betaKey = await fill(rig, 'beta');
   controlKey = await fill(control, 'beta');
+  // Of the whole stack: it belongs to who operates it, and to none of the two.
+  await rig.ledger.addMigration(newMigration('the-stacks', { reason: MARK }));
   const payload = { query: 'red shoe', limit: 1, group_by: 'asset' };
   const page = await ask(rig, secret, { method: 'POST', url: '/v1/search', payload });
   alpha.cursor = JSON.parse(page.text).next_cursor;
@@ -150,6 +153,7 @@ const someAudit = fc.oneof(
 );
 const someAsset = fromAlpha(() => alpha.assets);
 const someItem = fc.constantFrom('shoe-1', 'own-alpha', 'no-such');
+const someMigration = fc.constantFrom('the-stacks', 'no-such');
 const someKey = fromAlpha(() => alpha.keys);
 
 const field = fc.oneof(
@@ -304,6 +308,15 @@ const ATTEMPTS: Record<string, fc.Arbitrary<Asked>> = {
   'GET /v1/keys': get(fc.constantFrom('/v1/keys', '/v1/keys?tenant=alpha')),
   'DELETE /v1/keys/{key_id}': remove(path('/v1/keys/{id}', someKey)),
   'POST /v1/keys/{key_id}/rotate': post(path('/v1/keys/{id}/rotate', someKey), fc.constant({ overlap_seconds: 0 })),
+  'POST /v1/migrations': post(at('/v1/migrations'), fc.constantFrom({ pack: 'other' }, { pack: 'other', cut_over: 'auto' })),
+  'GET /v1/migrations': get(fc.constantFrom('/v1/migrations', '/v1/migrations?tenant=alpha')),
+  'GET /v1/migrations/{migration_id}': get(path('/v1/migrations/{id}', someMigration)),
+  ...Object.fromEntries(
+    ['pause', 'resume', 'cut-over', 'roll-back', 'finish', 'cancel'].map((action) => [
+      `POST /v1/migrations/{migration_id}/${action}`,
+      post(path(`/v1/migrations/{id}/${action}`, someMigration), fc.constantFrom({}, { bounds: { max_failed_points: 9 } })),
+    ]),
+  ),
   'DELETE /v1/tenant': remove(fc.constantFrom('/v1/tenant', '/v1/tenant?confirm=alpha', '/v1/tenant?confirm=alpha&confirm=beta')),
 };
 
@@ -413,6 +426,31 @@ test("no request of a tenant's key reads or changes anything of another tenant",
   ])
     expect({ name, ok: [...(statuses.get(name) ?? [])].some((status) => status < 300) }).toEqual({ name, ok: true });
 }, 60_000);
+
+test('what concerns the whole stack takes an admin key of the tenant that operates it', async () => {
+  const scopes = ['read', 'ingest'] as const;
+  const keyOf = async (tenant: string, wanted: readonly ('read' | 'ingest' | 'admin')[]) => {
+    const { ledger } = rig;
+    return (
+      await createApiKey({ ledger, now: Date.now, randomBytes }, { tenant, name: 'n', scopes: [...wanted], expiresAt: null })
+    ).secret;
+  };
+  const codeFor = async (key: string, asked: Asked) => {
+    const { status, text } = await ask(rig, key, asked);
+    return status < 300 ? status : JSON.parse(text).code;
+  };
+  const list = { method: 'GET', url: '/v1/migrations' } as const;
+  const cancel = { method: 'POST', url: '/v1/migrations/the-stacks/cancel', payload: {} } as const;
+  for (const asked of [list, cancel]) {
+    expect(await codeFor(betaKey, asked)).toBe('scope_missing');
+    expect(await codeFor(await keyOf('default', scopes), asked)).toBe('scope_missing');
+  }
+  expect((await rig.ledger.getMigration('the-stacks'))?.status).toBe('waiting');
+  const operator = await keyOf('default', ['admin']);
+  expect(await codeFor(operator, list)).toBe(200);
+  expect(await codeFor(operator, cancel)).toBe(202);
+  expect(await codeFor(operator, cancel)).toBe('migration_state');
+});
 
 test("another tenant's cursor is none, for the very same request", async () => {
   const payload = { query: 'red shoe', limit: 1, group_by: 'asset', cursor: alpha.cursor };

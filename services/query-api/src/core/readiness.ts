@@ -1,4 +1,5 @@
 import { DEFAULT_TENANT, newId } from '@sightline/shared/contracts/ids';
+import { pinned } from '@sightline/shared/migration/serving-index';
 import type { Ledger } from '@sightline/shared/ports/ledger';
 import type { VectorIndex } from '@sightline/shared/ports/vector-index';
 import { encodeQueryResult } from '@sightline/shared/contracts/jobs';
@@ -20,8 +21,9 @@ const FRESH_MS = 2_000;
  * Whether a search would work: words are really encoded, past the cache, and the index really searched with the vector. Answers
  * with a function that throws the reason.
  */
-export function readiness({ index, ledger, queue, timeoutMs, now }: ReadinessDeps): () => Promise<void> {
+export function readiness({ index: following, ledger, queue, timeoutMs, now }: ReadinessDeps): () => Promise<void> {
   const check = async () => {
+    const index = pinned(following);
     await ledger.getSetting('readiness');
     const fingerprints = { image: index.spec.image.fingerprint, text: index.spec.text.fingerprint };
     const job = { tenant: DEFAULT_TENANT, fingerprints, query: 'ready', traceId: newId(), expiresAt: now() + timeoutMs };

@@ -13,10 +13,13 @@ import {
 import type { AssetPoint, IndexSpec } from '@sightline/shared/ports/vector-index';
 import { SightlineError } from '@sightline/shared/runtime/errors';
 import { tenantOf } from '../access.ts';
+import { acrossCutOver } from '../core/across-cut-over.ts';
 import { removeAsset, type RemoveDeps } from '../core/remove.ts';
 import type { Thumbnails } from '../core/thumbnails.ts';
 
-export interface AssetRouteDeps extends RemoveDeps {
+export interface AssetRouteDeps {
+  /** For the version of the index that serves now. */
+  removal: () => RemoveDeps;
   thumbnails: Thumbnails;
 }
 
@@ -38,9 +41,10 @@ export function assetRoutes(app: FastifyInstance, deps: AssetRouteDeps): void {
     async (request) => {
       const { asset_id: assetId } = request.params;
       const withVectors = request.query.with_vectors === 'true' || request.query.with_vectors === '1';
-      const point = (await deps.index.get(tenantOf(request), [assetId], { withVectors })).get(assetId);
+      const { index } = deps.removal();
+      const point = (await index.get(tenantOf(request), [assetId], { withVectors })).get(assetId);
       if (!point || point.deleted) throw new SightlineError('asset_not_found');
-      return toAssetView(point, deps.index.spec, withVectors);
+      return toAssetView(point, index.spec, withVectors);
     },
   );
 
@@ -86,7 +90,10 @@ export function assetRoutes(app: FastifyInstance, deps: AssetRouteDeps): void {
         response: { 200: removal, default: problem },
       },
     },
-    (request) => removeAsset(deps, { tenant: tenantOf(request), traceId: request.id }, request.params.asset_id),
+    (request) =>
+      acrossCutOver(deps.removal, (removal) =>
+        removeAsset(removal, { tenant: tenantOf(request), traceId: request.id }, request.params.asset_id),
+      ),
   );
 }
 

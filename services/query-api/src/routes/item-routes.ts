@@ -2,14 +2,15 @@ import type { FastifyInstance } from 'fastify';
 import type { ZodTypeProvider } from 'fastify-type-provider-zod';
 import { itemAccepted, itemParams, itemRequest, itemView, problem, removal } from '@sightline/shared/contracts/http';
 import { tenantOf } from '../access.ts';
+import { acrossCutOver } from '../core/across-cut-over.ts';
 import { putItem, withdrawItem, type ChangeItemDeps } from '../core/change-item.ts';
 import { viewItem } from '../core/item-view.ts';
 import { removeItem, type RemoveDeps } from '../core/remove.ts';
 import { isLocalOwner } from '../local-owner.ts';
 
-export interface ItemRouteDeps extends RemoveDeps, ChangeItemDeps {
-  index: RemoveDeps['index'];
-  sleep: RemoveDeps['sleep'];
+export interface ItemRouteDeps extends ChangeItemDeps {
+  /** For the version of the index that serves now. */
+  removal: () => RemoveDeps;
   allowDirectorySources: boolean;
   allowedSources: readonly string[];
 }
@@ -31,7 +32,7 @@ export function itemRoutes(app: FastifyInstance, deps: ItemRouteDeps): void {
         response: { 200: itemView, default: problem },
       },
     },
-    (request) => viewItem(deps.index, tenantOf(request), request.params.item_id),
+    (request) => viewItem(deps.removal().index, tenantOf(request), request.params.item_id),
   );
 
   routes.put(
@@ -82,7 +83,7 @@ export function itemRoutes(app: FastifyInstance, deps: ItemRouteDeps): void {
       const asking = { tenant: tenantOf(request), traceId: request.id };
       const { item_id: itemId } = request.params;
       try {
-        return await removeItem(deps, asking, itemId);
+        return await acrossCutOver(deps.removal, (removal) => removeItem(removal, asking, itemId));
       } finally {
         // After the removal, whose tombstone says more than that the item is gone.
         await withdrawItem(deps, asking, itemId);

@@ -13,7 +13,8 @@ import type { Gate } from '../core/gate.ts';
 import { search, type SearchDeps } from '../core/search.ts';
 
 export interface SearchRouteDeps {
-  search: SearchDeps;
+  /** For the version of the index that serves now. */
+  search: () => SearchDeps;
   gate: Gate;
   registry: Registry;
   /** A base64 picture and the rest of a request. */
@@ -39,7 +40,7 @@ export function searchRoutes(app: FastifyInstance, deps: SearchRouteDeps): void 
       const gone = new AbortController();
       reply.raw.once('close', () => gone.abort());
       const answer = await deps.gate.run(() =>
-        search(deps.search, { tenant: tenantOf(request), traceId: request.id, signal: gone.signal }, request.body),
+        search(deps.search(), { tenant: tenantOf(request), traceId: request.id, signal: gone.signal }, request.body),
       );
       observe(request.body, answer);
       return answer;

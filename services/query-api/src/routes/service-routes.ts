@@ -3,13 +3,12 @@ import type { ZodTypeProvider } from 'fastify-type-provider-zod';
 import type { Registry } from 'prom-client';
 import { z } from 'zod';
 import { health, indexView, problem } from '@sightline/shared/contracts/http';
-import type { VectorIndex } from '@sightline/shared/ports/vector-index';
 import { tenantOf } from '../access.ts';
-import type { Calibrations } from '../core/calibrations.ts';
+import type { SearchVersion } from '../core/search-versions.ts';
 
 export interface ServiceRouteDeps {
-  index: VectorIndex;
-  calibrations: Calibrations;
+  /** The version of the index that serves now. */
+  version: () => Pick<SearchVersion, 'index' | 'calibrations'>;
   registry: Registry;
   ready: () => Promise<void>;
   /** They tell of all tenants together: not where strangers ask. */
@@ -76,11 +75,9 @@ export function serviceRoutes(app: FastifyInstance, deps: ServiceRouteDeps): voi
     },
     async (request) => {
       const tenant = tenantOf(request);
-      const [{ live, deleted }, { kinds, fitted }] = await Promise.all([
-        deps.index.count(tenant),
-        deps.calibrations.current(tenant),
-      ]);
-      const { image, text } = deps.index.spec;
+      const { index, calibrations } = deps.version();
+      const [{ live, deleted }, { kinds, fitted }] = await Promise.all([index.count(tenant), calibrations.current(tenant)]);
+      const { image, text } = index.spec;
       return {
         assets: live,
         tombstones: deleted,
