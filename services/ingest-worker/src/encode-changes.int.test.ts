@@ -3,11 +3,12 @@ import { setTimeout as sleepFor } from 'node:timers/promises';
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import type { SightlineEvent } from '@sightline/shared/contracts/events';
 import { DEFAULT_TENANT, pictureAssetId } from '@sightline/shared/contracts/ids';
+import { withWrites } from '@sightline/shared/ingestion/index-writes';
 import { raiseTenantFence } from '@sightline/shared/ingestion/tenant-fence';
 import type { AssetPoint } from '@sightline/shared/ports/vector-index';
 import { SightlineError } from '@sightline/shared/runtime/errors';
 import type { Noticed } from './core/change-feed.ts';
-import { FlowRig } from './testing/flow-rig.ts';
+import { Crash, FlowRig } from './testing/flow-rig.ts';
 
 let rig: FlowRig;
 let told: SightlineEvent[];
@@ -369,5 +370,41 @@ test('a folder that is taken away and comes back takes nothing off the index', a
   expect(await rig.ledger.owedChanges(rig.now())).toMatchObject([{ owed: 2 }]);
   await rename(`${rig.source}-away`, rig.source);
   await rig.driveChanges();
+  await expectClean();
+});
+
+test.each([
+  ['that was never there', {}],
+  ['that had gone before', { 'late.png': 'old' }],
+])('what a worker wrote late, of an object %s, does not pass the deletion that another worked', async (_, files) => {
+  await ingested({ 'other.png': 'other', ...files });
+  if (await isShown('late.png')) {
+    await rig.remove('late.png');
+    await change('late.png');
+  }
+  await rig.write('late.png', 'new');
+  await rig.notice([seen('late.png')]);
+  const standingStill = rig.workChanges(DEFAULT_TENANT, ({ store, index, ledger }) => ({
+    store,
+    ledger,
+    index: withWrites(index, {
+      writeRecords: (writes) => index.writeRecords(writes),
+      delete: (deletions) => index.delete(deletions),
+      writePictures: async (writes) => {
+        // The object goes; this worker's time has run out, and another is given the change and settles it.
+        await rig.remove('late.png');
+        rig.passLeases();
+        await rig.workChanges();
+        expect(await rig.ledger.owedChanges(rig.now())).toEqual([]);
+        await index.writePictures(writes);
+        rig.onCall = () => {
+          throw new Error('dies before it looks again');
+        };
+      },
+    }),
+  }));
+  await expect(standingStill).rejects.toBeInstanceOf(Crash);
+  rig.onCall = () => {};
+  expect(await isShown('late.png')).toBe(false);
   await expectClean();
 });

@@ -113,6 +113,7 @@ async function workChanges(deps: ChunkDeps, tenant: string, taken: OwedChange[],
     tenant,
     plannedAt: noticedAt,
     signal,
+    lateWriters: new Set(taken.filter(({ attempts }) => attempts > 1).flatMap((one) => assetIdOf(tenant, one) ?? [])),
     guard: suspect === null ? undefined : () => guardSuspect(deps.ledger, suspect, working.workerId),
     assertAlive: async () => {
       if ((await tenantFence(deps.ledger, tenant)) > working.fence)

@@ -18,6 +18,11 @@ export interface PicturesContext {
   signal: AbortSignal;
   /** For a chunk that workers died over: each of its pictures is decoded alone, inside this. */
   guard?: ((assetId: string) => Guard) | undefined;
+  /**
+   * Assets that a worker may have stood still over, with what it read before: the tombstone of one that is gone is written, also where
+   * nothing is there to take away, because that worker may yet write.
+   */
+  lateWriters?: ReadonlySet<string>;
 }
 
 /** Marks a picture's point as one that leaves the index. */
@@ -45,8 +50,10 @@ export async function settlePictures(
     const { bucket, key } = work.object;
     const point = points.get(work.assetId);
     // A tombstone that says so already, or nothing to take away.
-    if (!point || (point.deleted && (point.deletedBecause === reason || reason === 'failed'))) return;
-    if (point.records.length > 0) {
+    const isSaid = !point || (point.deleted && (point.deletedBecause === reason || reason === 'failed'));
+    const isPassed = reason === 'gone' && context.lateWriters?.has(work.assetId);
+    if (isSaid && !isPassed) return;
+    if (point && point.records.length > 0) {
       work.going = { reason, eTag, imageVersion: point.imageVersion, when };
       return;
     }
