@@ -110,6 +110,7 @@ export async function openStackParts(options: ProductionStackOptions, closers: (
     KAFKA_BROKERS: kafka?.brokers.join(',') ?? '',
     KAFKA_TOPIC_PREFIX: topicPrefix,
     S3_EVENTS_TOPIC: notificationsTopic,
+    ITEMS_TOPIC: `${id}-items`,
   };
   const serviceEnv = proxies
     ? {

@@ -75,7 +75,7 @@ export async function startEmbedded(
       closer,
       startIngestWorker({
         ...shared('ingest-worker'),
-        feeds: await openChangeFeeds({ ...places, notificationsTopic: config.notificationsTopic }, shared('ingest-worker')),
+        feeds: await openChangeFeeds({ ...config, ...places, allowedSources: config.sources }, shared('ingest-worker')),
         config: {
           highWaterChanges: config.highWaterChanges,
           keepTombstonesMs: config.tombstoneRetentionDays * 24 * 3_600_000,

@@ -18,6 +18,12 @@ export const CHANGE_SETTINGS = {
     topicName.default('s3-events'),
     'Kafka topic where the object store sends its bucket notifications, with KAFKA_BROKERS. Made when it is not there.',
   ),
+  itemsTopic: setting(
+    'ITEMS_TOPIC',
+    topicName.default('catalog.items'),
+    'Kafka topic of catalogue records, with KAFKA_BROKERS. Read from its beginning; made when it is not there.',
+  ),
+  sources: SHARED_SETTINGS.ingestSources,
   highWaterChanges: setting(
     'HIGH_WATER_CHANGES',
     wholeNumber(100, 100_000_000).default(100_000),

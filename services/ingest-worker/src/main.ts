@@ -12,7 +12,12 @@ await runMain({ service: 'ingest-worker', settings: SETTINGS, env: process.env }
   const queue = { redisUrl: config.redisUrl, prefix: config.queuePrefix };
   const engines = await openEngines({ ...enginePlaces(config, config.redisUrl), queue }, { logger, registry, closer });
   const feeds = await openChangeFeeds(
-    { ...enginePlaces(config, config.redisUrl), notificationsTopic: config.notificationsTopic },
+    {
+      ...enginePlaces(config, config.redisUrl),
+      notificationsTopic: config.notificationsTopic,
+      itemsTopic: config.itemsTopic,
+      allowedSources: config.sources,
+    },
     { ledger: engines.ledger, logger, registry },
   );
   const service = await startIngestWorker({

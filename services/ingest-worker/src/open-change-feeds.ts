@@ -10,15 +10,17 @@ import type { ChangeFeed } from './core/change-feed.ts';
 
 export interface ChangeFeedPlaces extends Pick<EnginePlaces, 'kafka' | 's3' | 'dataDir'> {
   notificationsTopic: string;
+  itemsTopic: string;
+  allowedSources: readonly string[];
 }
 
 /** Where changes are heard of, by configuration: Kafka where it is named, and folders where objects lie in folders. */
 export async function openChangeFeeds(
-  { kafka, s3, dataDir, notificationsTopic }: ChangeFeedPlaces,
+  { kafka, s3, dataDir, ...told }: ChangeFeedPlaces,
   deps: { ledger: Ledger; logger: Logger; registry: Registry },
 ): Promise<ChangeFeed[]> {
   const feeds: ChangeFeed[] = [];
-  if (kafka) feeds.push(await openKafkaChangeFeed({ ...kafka, notificationsTopic }, deps));
+  if (kafka) feeds.push(await openKafkaChangeFeed({ ...kafka, ...told }, deps));
   if (!s3) feeds.push(openLocalChangeFeed(dataDir, deps));
   return feeds;
 }

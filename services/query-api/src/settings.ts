@@ -29,11 +29,7 @@ export const HTTP_SETTINGS = {
     list,
     'Without keys: further values of the Host header that are answered, comma-separated, beside the loopback ones.',
   ),
-  sources: setting(
-    'INGEST_SOURCES',
-    list,
-    "Places of the object store that may be ingested, comma-separated: `bucket` or `bucket/folder`; `{tenant}` stands for the caller's tenant, so that `catalogue/{tenant}` gives each its own folder. Default: none.",
-  ),
+  sources: SHARED_SETTINGS.ingestSources,
   operatorTenant: setting(
     'OPERATOR_TENANT',
     tenantName.default(DEFAULT_TENANT),

@@ -79,6 +79,14 @@ export function urlOf(...schemes: string[]): z.ZodType<string> {
 
 /** Settings that more than one `main.ts` reads. */
 export const SHARED_SETTINGS = {
+  ingestSources: setting(
+    'INGEST_SOURCES',
+    z
+      .string()
+      .default('')
+      .transform((text) => text.split(',').flatMap((one) => one.trim() || [])),
+    'Places of the object store that may be ingested, and that records may name pictures of, comma-separated: `bucket` or `bucket/folder`; `{tenant}` stands for the tenant, so that `catalogue/{tenant}` gives each its own folder. Default: none.',
+  ),
   logLevel: setting(
     'LOG_LEVEL',
     z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace']).default('info'),

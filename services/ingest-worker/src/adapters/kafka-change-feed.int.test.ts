@@ -45,7 +45,8 @@ else
 
     const freshPlace = () => {
       const prefix = `test-${randomUUID()}.`;
-      return { brokers: server.brokers, prefix, notificationsTopic: `${prefix}s3-events`, partitions: 3, replication: 1 };
+      const topics = { notificationsTopic: `${prefix}s3-events`, itemsTopic: `${prefix}items` };
+      return { brokers: server.brokers, prefix, ...topics, allowedSources: ['shop/{tenant}'], partitions: 3, replication: 1 };
     };
     type Place = ReturnType<typeof freshPlace>;
     const open = (place: Place, deps: Partial<KafkaChangeFeedDeps> = {}) =>
@@ -157,6 +158,44 @@ else
       await feed.close();
       expect(await lagsOf(place)).toEqual(['0', '0', '0']);
       expect(await registry.metrics()).toContain('sightline_events_dead_total');
+    }, 60_000);
+
+    test('records are read from the beginning of their topic; those of another version, or that name what they may not, are put aside', async () => {
+      const place = freshPlace();
+      const registry = new Registry();
+      const first = await open(place);
+      await first.close();
+      const told = { schema: 'sightline.item/1', tenant: 'acme', item_id: 'sku-1' };
+      const put = { ...told, op: 'put', title: 'Lamp', attributes: { price: 9 }, images: ['s3://shop/acme/lamp.png'] };
+      const messages = [
+        { ...put, changed_at: '2026-01-02T03:04:05Z' },
+        { ...put, schema: 'sightline.item/2' },
+        { ...put, images: ['s3://shop/other/lamp.png'] },
+        { ...put, images: ['s3://sightline/reports/acme/x'] },
+        { ...told, op: 'delete' },
+      ].map((message) => ({ key: 'acme sku-1', value: JSON.stringify(message), partition: 0 }));
+      await producer.send({ topic: place.itemsTopic, messages });
+      const feed = await open(place, { registry });
+      const got: Noticed[] = [];
+      await feed.start(async (noticed) => void got.push(...noticed));
+      await eventually(() => got.length >= 2, 'the records');
+      const pictures = [{ bucket: 'shop', key: 'acme/lamp.png' }];
+      const record = { itemId: 'sku-1', title: 'Lamp', text: '', attributes: { price: 9 }, pictures };
+      expect(got).toEqual([
+        {
+          kind: 'item',
+          tenant: 'acme',
+          changedAt: Date.UTC(2026, 0, 2, 3, 4, 5),
+          change: { kind: 'item', itemId: 'sku-1', record },
+        },
+        { kind: 'item', tenant: 'acme', changedAt: null, change: { kind: 'item', itemId: 'sku-1', record: null } },
+      ]);
+      const topic = deadLetterTopic(place.itemsTopic);
+      await eventually(
+        async () => (await registry.metrics()).includes(`sightline_events_dead_total{topic="${topic}"} 3`),
+        'the dead',
+      );
+      await feed.close();
     }, 60_000);
 
     test('the place moves on only after the handler returned', async () => {

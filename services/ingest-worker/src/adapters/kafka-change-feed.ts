@@ -2,6 +2,8 @@ import type { Kafka } from 'kafkajs';
 import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';
 import { parseBucketNotification } from '@sightline/shared/contracts/bucket-notification';
+import { parseItemMessage } from '@sightline/shared/contracts/item-message';
+import { assertMayName } from '@sightline/shared/ingestion/source-policy';
 import { deadLetterTopic, eventGroup } from '@sightline/shared/contracts/events';
 import type { ChangeFeed, Noticed } from '../core/change-feed.ts';
 import { SightlineError } from '@sightline/shared/runtime/errors';
@@ -15,6 +17,10 @@ import { ensureKafkaTopics } from '@sightline/shared/adapters/kafka-topics';
 export interface KafkaChangeFeedPlace extends KafkaPlace {
   /** Where the object store sends its bucket notifications. The name is the store's: it has no prefix. */
   notificationsTopic: string;
+  /** Where catalogue records come from; read from its beginning. */
+  itemsTopic: string;
+  /** Places of the object store that records may name pictures of: see assertAllowed. */
+  allowedSources: readonly string[];
 }
 
 export interface KafkaChangeFeedDeps {
@@ -32,12 +38,12 @@ export interface KafkaChangeFeedDeps {
 type Reading = { noticed: Noticed[]; unreadable: string | null };
 
 /**
- * Changes heard of over Kafka: bucket notifications. All processes that start one share the partitions as one consumer group. Makes
+ * Changes heard of over Kafka: bucket notifications, and catalogue records. All processes that start one share the partitions as one consumer group. Makes
  * its topics where they are not there: a gateway wants them before it starts to send. Error: `events_unavailable`.
  */
 export async function openKafkaChangeFeed(place: KafkaChangeFeedPlace, deps: KafkaChangeFeedDeps): Promise<ChangeFeed> {
   const kafka = openKafkaClient(place, deps.logger);
-  const topics = [place.notificationsTopic];
+  const topics = [place.notificationsTopic, place.itemsTopic];
   await withKafkaAdmin(kafka, (admin) => ensureKafkaTopics(admin, [...topics, ...topics.map(deadLetterTopic)], place));
   return new KafkaChangeFeed(kafka, place, topics, deps);
 }
@@ -69,6 +75,7 @@ class KafkaChangeFeed implements ChangeFeed {
       {
         groupId: eventGroup(this.#place.prefix, 'changes'),
         topics: this.#topics,
+        wholeTopics: [this.#place.itemsTopic],
         handler: (messages, signal) => this.#handle(messages, handler, signal),
         retryMs,
         stalledAfterMs,
@@ -106,7 +113,8 @@ class KafkaChangeFeed implements ChangeFeed {
       // A compacted topic's deletion marks say nothing.
       if (incoming.message.value === null) continue;
       try {
-        const reading = readNotification(JSON.parse(incoming.message.value.toString()));
+        const value: unknown = JSON.parse(incoming.message.value.toString());
+        const reading = incoming.topic === this.#place.itemsTopic ? readItem(value, this.#place) : readNotification(value);
         noticed.push(...reading.noticed);
         if (reading.unreadable !== null) dead.push(deadLetter(incoming, reading.unreadable));
       } catch (error) {
@@ -125,4 +133,11 @@ class KafkaChangeFeed implements ChangeFeed {
 function readNotification(value: unknown): Reading {
   const { objects, unreadable } = parseBucketNotification(value);
   return { noticed: objects.map((object) => ({ kind: 'object', ...object })), unreadable };
+}
+
+/** Errors: `item_message_invalid`, `source_not_allowed`. */
+function readItem(value: unknown, { allowedSources }: KafkaChangeFeedPlace): Reading {
+  const item = parseItemMessage(value);
+  assertMayName(item.change.record?.pictures ?? [], { tenant: item.tenant, allowedSources });
+  return { noticed: [{ kind: 'item', ...item }], unreadable: null };
 }

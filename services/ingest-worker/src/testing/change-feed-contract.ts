@@ -15,8 +15,8 @@ export interface OpenedFeed {
 const WAIT_MS = 20_000;
 
 /** Waits until `isSo`; says what it waited for when it never is. */
-export async function eventually(isSo: () => boolean, what: string, waitMs = WAIT_MS): Promise<void> {
-  for (const startedAt = performance.now(); !isSo(); await sleep(10)) {
+export async function eventually(isSo: () => boolean | Promise<boolean>, what: string, waitMs = WAIT_MS): Promise<void> {
+  for (const startedAt = performance.now(); !(await isSo()); await sleep(10)) {
     if (performance.now() - startedAt > waitMs) throw new Error(`did not come: ${what}`);
   }
 }

@@ -7,7 +7,7 @@ import { keysOf } from './change-feed-keys.ts';
 /** A feed in a process of its own, to be killed: appends the keys that it handled to a file, one a line. */
 const [brokers = '', prefix = '', notificationsTopic = '', file = ''] = process.argv.slice(2);
 const feed = await openKafkaChangeFeed(
-  { brokers: brokers.split(','), prefix, notificationsTopic },
+  { brokers: brokers.split(','), prefix, notificationsTopic, itemsTopic: `${prefix}items`, allowedSources: [] },
   { logger: pino({ level: 'silent' }), sessionTimeoutMs: 6_000, retryMs: 50 },
 );
 await feed.start(async (noticed) => {
