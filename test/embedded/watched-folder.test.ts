@@ -136,7 +136,11 @@ test(
     await album.write('new.jpg', 103);
     await album.shows('new.jpg');
     expect(await failuresOf()).toEqual([]);
-    expect(await client.get('/v1/changes', changesView)).toEqual({ owed: 0, oldest_seconds: null });
+    // It is shown a moment before it is owed no more.
+    const owedNow = () => client.get('/v1/changes', changesView);
+    for (const endsAt = performance.now() + WAIT_MS; (await owedNow()).owed > 0; await sleep(50))
+      if (performance.now() > endsAt) throw new Error('changes stay owed');
+    expect(await owedNow()).toEqual({ owed: 0, oldest_seconds: null });
     const metrics = await (await fetch(`${client.url}/metrics`)).text();
     // What was written before the folder was watched came by another look through it.
     expect(Number(/sightline_freshness_seconds_count\S* (\d+)/.exec(metrics)?.[1])).toBeGreaterThanOrEqual(3);
@@ -184,7 +188,8 @@ test(
     await album.remove('watched.jpg');
     await album.shows('new.jpg', 'first.jpg', 'watched.jpg');
     const { status, counts } = await client.get(self, ingestionView);
-    expect({ status, isFull: counts.indexed === 1_500 }).toEqual({ status: 'running', isFull: false });
+    expect(['planning', 'running']).toContain(status);
+    expect(counts.indexed).toBeLessThan(1_500);
   },
   TIMEOUT_MS,
 );
