@@ -75,6 +75,15 @@ test('Ceph: plus stands for itself, times are finer, fields of its own do not ma
   expect(objectsOf(message)).toEqual([{ bucket: 'shop', keys: ['a+b%20c.jpg', 'a b c.jpg', 'a+b c.jpg'], changedAt: at }]);
 });
 
+test('a message that SNS brings is taken out of its envelope', () => {
+  const Message = JSON.stringify({
+    Records: [{ eventName: 'ObjectCreated:Put', s3: { bucket: { name: 'b' }, object: { key: 'k' } } }],
+  });
+  const enveloped = { Type: 'Notification', MessageId: 'm', TopicArn: 'arn:aws:sns:eu-central-1:1:t', Message };
+  expect(objectsOf(enveloped)).toEqual([{ bucket: 'b', keys: ['k'], changedAt: null }]);
+  expect(() => objectsOf({ ...enveloped, Message: 'hello' })).toThrow();
+});
+
 test('test events and what leaves the bytes alone name nothing', () => {
   expect(objectsOf({ Service: 'Amazon S3', Event: 's3:TestEvent', Bucket: 'shop' })).toEqual([]);
   const of = (eventName: string) => ({ eventName, s3: { bucket: { name: 'b' }, object: { key: 'k' } } });

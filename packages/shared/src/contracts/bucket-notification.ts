@@ -16,6 +16,9 @@ const message = z.looseObject({ Records: z.array(z.unknown()).max(10_000) });
 /** What a store sends when notifications are set up. */
 const test = z.looseObject({ Event: z.string().regex(/TestEvent$/i) });
 
+/** AWS may have it brought by SNS, which puts it into an envelope as a text. */
+const envelope = z.looseObject({ Type: z.literal('Notification'), Message: z.string() });
+
 /** An object that a notification names: `keys` are its key's possible readings. */
 export interface NotifiedObject {
   bucket: string;
@@ -28,9 +31,11 @@ export interface NotifiedObject {
  * The objects that a bucket notification of AWS, MinIO, Versity or Ceph names: all have `Records` of one shape, and differ in how keys
  * are written, in what stands beside the records, and in eTags and sequencers, which are not used here. Events of test messages and
  * of what leaves the bytes alone name none. `unreadable` says what is wrong with records that are of another shape; the others
- * count all the same. Throws ZodError for what is no notification.
+ * count all the same. Throws for what is no notification.
  */
-export function parseBucketNotification(value: unknown): { objects: NotifiedObject[]; unreadable: string | null } {
+export function parseBucketNotification(told: unknown): { objects: NotifiedObject[]; unreadable: string | null } {
+  const enveloped = envelope.safeParse(told);
+  const value: unknown = enveloped.success ? JSON.parse(enveloped.data.Message) : told;
   if (test.safeParse(value).success) return { objects: [], unreadable: null };
   const objects: NotifiedObject[] = [];
   let unreadable: string | null = null;
