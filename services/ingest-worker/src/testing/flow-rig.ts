@@ -77,6 +77,7 @@ export class FlowRig {
   /** Of the chunks that were handed out. */
   readonly places: { tenant: string; place: number }[] = [];
   #offsetMs = 0;
+  #feedOfAll: PictureFeed | null = null;
 
   private constructor(folder: string, ports: { ledger: Ledger; index: VectorIndex; store: ObjectStore }) {
     this.folder = folder;
@@ -213,6 +214,11 @@ export class FlowRig {
     await noticeChanges({ ledger, drive, logger, now, sleep, highWaterChanges }, noticed, life.signal);
   }
 
+  /** From now on those who work changes have one feed, as those of one process do: what is decoded alone is alone among all of them. */
+  shareFeed(): void {
+    this.#feedOfAll = this.#deps(new AbortController()).encode.feed;
+  }
+
   /**
    * One job's work on what is owed. Rejects with Crash when its process died. Answers how many changes it took. `through` stands
    * between the worker and its ports.
@@ -224,6 +230,7 @@ export class FlowRig {
     const deps = {
       ...encode,
       ...through({ store, index, ledger }),
+      feed: this.#feedOfAll ?? encode.feed,
       observeFreshness: (seconds: number) => void this.freshness.push(seconds),
       workerId: newId(),
     };

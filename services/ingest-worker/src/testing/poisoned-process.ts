@@ -17,6 +17,8 @@ rig.encoder.decode = async (bytes) => {
   }
   return decode(bytes);
 };
-if (what === 'changes') await Promise.all([rig.driveChanges(), rig.driveChanges()]);
-else await rig.drive();
+if (what === 'changes') {
+  rig.shareFeed();
+  await Promise.all([rig.driveChanges(), rig.driveChanges()]);
+} else await rig.drive();
 await rig.leave();
