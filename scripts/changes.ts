@@ -46,7 +46,13 @@ await runCommand(async () => {
   const client = clientFromEnvironment();
   if (command === 'retry') {
     const { retried } = await client.post('/v1/changes/retry', {}, changesRetried);
-    console.log(values.json ? JSON.stringify({ retried }) : `${retried} failed changes are tried again`);
+    console.log(
+      values.json
+        ? JSON.stringify({ retried })
+        : retried === 1
+          ? '1 failed change is tried again'
+          : `${retried} failed changes are tried again`,
+    );
   } else await show(client, values.json);
   return 0;
 });
