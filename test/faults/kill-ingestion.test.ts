@@ -47,8 +47,9 @@ test.each(seeds)(
     await stack.stop();
     stack = undefined;
 
+    // The folder may just be looked through once more, now that it is watched.
     const audit = await runAudit({ DATA_DIR: dataDir });
-    expect(audit).toMatchObject({ clean: true, tenants: [{ list: [], running: [] }] });
+    expect(audit).toMatchObject({ clean: true, tenants: [{ list: [], running: expect.not.arrayContaining([ingestionId]) }] });
   },
   240_000,
 );
