@@ -1,5 +1,4 @@
-import { changeSchema, type Change } from '../contracts/changes.ts';
-import { changePlace } from '../contracts/changes.ts';
+import { changePlace, changeSchema, type Change } from '../contracts/changes.ts';
 import type { ChangeFailure, OwedChange, SettledChange } from '../ports/ledger.ts';
 import type { ErrorCode } from '../runtime/errors.ts';
 import { numberOrNull, text, textOrNull, type LedgerDatabase, type Row } from './sqlite-ledger-rows.ts';
