@@ -13,10 +13,10 @@ import { openOnnxEncoder } from '@sightline/encode-worker/adapters/onnx-encoder'
 import { findPack } from '@sightline/encode-worker/adapters/pack-reader';
 import { encodeQuery } from '@sightline/encode-worker/core/encode-query';
 import type { Encoder } from '@sightline/encode-worker/core/encoder';
-import { Backgrounds } from '@sightline/query-api/core/backgrounds';
+import { Backgrounds } from '@sightline/shared/search/backgrounds';
 import { calibrationOf, judge } from '@sightline/query-api/core/calibrate';
-import type { CandidateDeps } from '@sightline/query-api/core/find-candidates';
-import { RecordKeywords } from '@sightline/query-api/core/record-keywords';
+import type { CandidateDeps } from '@sightline/shared/search/find-candidates';
+import { RecordKeywords } from '@sightline/shared/search/record-keywords';
 import { DEFAULT_TENANT } from '@sightline/shared/contracts/ids';
 import { JOBS } from '@sightline/shared/contracts/jobs';
 import type { VectorIndex } from '@sightline/shared/ports/vector-index';

@@ -2,10 +2,10 @@ import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { indexView, searchResponse } from '@sightline/shared/contracts/http';
 import { DEFAULT_TENANT } from '@sightline/shared/contracts/ids';
 import { calibration as calibrationSchema, calibrationSetting } from '@sightline/shared/retrieval/relevance';
-import { Backgrounds } from './core/backgrounds.ts';
+import { Backgrounds } from '@sightline/shared/search/backgrounds';
 import { calibrationOf, judge, type LabelledQuery } from './core/calibrate.ts';
-import type { CandidateDeps } from './core/find-candidates.ts';
-import { RecordKeywords } from './core/record-keywords.ts';
+import type { CandidateDeps } from '@sightline/shared/search/find-candidates';
+import { RecordKeywords } from '@sightline/shared/search/record-keywords';
 import { openRig, type Rig } from './testing/query-api-rig.ts';
 import { encodeText, encodeWordsInImageSpace, toySpec } from './testing/toy-encoder.ts';
 

@@ -23,7 +23,7 @@ import { KeyRing } from './core/key-ring.ts';
 import { Progress } from './core/progress.ts';
 import { readiness } from './core/readiness.ts';
 import type { RemoveDeps } from './core/remove.ts';
-import { SearchVersions } from './core/search-versions.ts';
+import { SearchVersions } from '@sightline/shared/search/search-versions';
 import { Thumbnails } from './core/thumbnails.ts';
 import { ProgressStreams } from './progress-streams.ts';
 import type { RateLimitStore } from './rate-limits.ts';

@@ -11,8 +11,8 @@ import {
   type QueryKind,
   type RelevanceModel,
 } from '@sightline/shared/retrieval/relevance';
-import { findCandidates, type CandidateDeps } from './find-candidates.ts';
-import { planSearch } from './search-plan.ts';
+import { findCandidates, type CandidateDeps } from '@sightline/shared/search/find-candidates';
+import { planSearch } from '@sightline/shared/search/search-plan';
 
 /** A query of which it is known what answers it. */
 export interface LabelledQuery {

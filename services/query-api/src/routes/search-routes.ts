@@ -10,7 +10,7 @@ import {
 } from '@sightline/shared/contracts/http';
 import { tenantOf } from '../access.ts';
 import type { Gate } from '../core/gate.ts';
-import { search, type SearchDeps } from '../core/search.ts';
+import { search, type SearchDeps } from '@sightline/shared/search/search';
 
 export interface SearchRouteDeps {
   /** For the version of the index that serves now. */

@@ -4,7 +4,7 @@ import type { Registry } from 'prom-client';
 import { z } from 'zod';
 import { health, indexView, problem } from '@sightline/shared/contracts/http';
 import { tenantOf } from '../access.ts';
-import type { SearchVersion } from '../core/search-versions.ts';
+import type { SearchVersion } from '@sightline/shared/search/search-versions';
 
 export interface ServiceRouteDeps {
   /** The version of the index that serves now. */

@@ -1,4 +1,4 @@
-import type { Ledger } from '@sightline/shared/ports/ledger';
+import type { Ledger } from '../ports/ledger.ts';
 import {
   calibration,
   calibrationSetting,
@@ -7,8 +7,8 @@ import {
   type Calibration,
   type QueryKind,
   type RelevanceModel,
-} from '@sightline/shared/retrieval/relevance';
-import type { IndexSpec } from '@sightline/shared/ports/vector-index';
+} from '../retrieval/relevance.ts';
+import type { IndexSpec } from '../ports/vector-index.ts';
 
 /** How long `npm run calibrate` may take to show in a running stack. */
 const FRESH_MS = 10_000;

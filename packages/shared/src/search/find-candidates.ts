@@ -1,8 +1,8 @@
-import type { ParsedSearchRequest } from '@sightline/shared/contracts/http';
-import type { AssetPoint, Leg } from '@sightline/shared/ports/vector-index';
-import { analyseQuery, codesIn } from '@sightline/shared/retrieval/analyser';
-import { joinCandidates, type LegAnswer, type LegName } from '@sightline/shared/retrieval/candidates';
-import { backgroundOf, type Backgrounds, type QueryKind } from '@sightline/shared/retrieval/relevance';
+import type { ParsedSearchRequest } from '../contracts/http.ts';
+import type { AssetPoint, Leg } from '../ports/vector-index.ts';
+import { analyseQuery, codesIn } from '../retrieval/analyser.ts';
+import { joinCandidates, type LegAnswer, type LegName } from '../retrieval/candidates.ts';
+import { backgroundOf, type Backgrounds, type QueryKind } from '../retrieval/relevance.ts';
 import { encodeSearch, type EncodeSearchDeps } from './encode-search.ts';
 import { rankCandidates, type RankedCandidate } from './rank-candidates.ts';
 import type { RecordKeywords } from './record-keywords.ts';

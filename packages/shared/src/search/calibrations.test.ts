@@ -2,20 +2,16 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeEach, expect, test } from '@jest/globals';
-import { SqliteLedger } from '@sightline/shared/adapters/sqlite-ledger';
-import {
-  calibrationSetting,
-  packCalibrationSetting,
-  UNCALIBRATED,
-  type Calibration,
-} from '@sightline/shared/retrieval/relevance';
-import { toySpec } from './testing/toy-encoder.ts';
-import { Calibrations } from './core/calibrations.ts';
+import { SqliteLedger } from '../adapters/sqlite-ledger.ts';
+import { calibrationSetting, packCalibrationSetting, UNCALIBRATED, type Calibration } from '../retrieval/relevance.ts';
+import type { IndexSpec } from '../ports/vector-index.ts';
+import { Calibrations } from './calibrations.ts';
 
+const spec: IndexSpec = { image: { fingerprint: 'an-image', dimensions: 4 }, text: { fingerprint: 'a-text', dimensions: 4 } };
 const folders: string[] = [];
 let ledger: SqliteLedger;
 const ledgers: SqliteLedger[] = [];
-const fingerprints = { image: toySpec.image.fingerprint, text: toySpec.text.fingerprint };
+const fingerprints = { image: spec.image.fingerprint, text: spec.text.fingerprint };
 
 beforeEach(async () => {
   const folder = await mkdtemp(join(tmpdir(), 'sightline-calibrations-'));
@@ -46,7 +42,7 @@ function open(fromPack: Calibration | null, warnings: string[] = []) {
   let now = 0;
   const calibrations = new Calibrations({
     ledger,
-    spec: toySpec,
+    spec,
     fromPack,
     now: () => now,
     warn: (message) => warnings.push(message),

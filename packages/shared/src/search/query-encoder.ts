@@ -1,10 +1,10 @@
 import { createHash } from 'node:crypto';
-import { newId, queryPictureKey, SYSTEM_BUCKET } from '@sightline/shared/contracts/ids';
-import { encodeQueryResult, JOBS, type EncodeQueryResult } from '@sightline/shared/contracts/jobs';
-import type { ObjectStore } from '@sightline/shared/ports/object-store';
-import type { IndexSpec } from '@sightline/shared/ports/vector-index';
-import { SightlineError } from '@sightline/shared/runtime/errors';
-import type { QueueEngine } from '@sightline/shared/ports/queue-engine';
+import { newId, queryPictureKey, SYSTEM_BUCKET } from '../contracts/ids.ts';
+import { encodeQueryResult, JOBS, type EncodeQueryResult } from '../contracts/jobs.ts';
+import type { ObjectStore } from '../ports/object-store.ts';
+import type { IndexSpec } from '../ports/vector-index.ts';
+import { SightlineError } from '../runtime/errors.ts';
+import type { QueueEngine } from '../ports/queue-engine.ts';
 import type { EncodedQuery } from './encode-search.ts';
 
 /** Remembered encodings of queries: pages and repeats of a search cost no encode. */

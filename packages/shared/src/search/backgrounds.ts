@@ -1,4 +1,4 @@
-import type { Space, VectorIndex } from '@sightline/shared/ports/vector-index';
+import type { Space, VectorIndex } from '../ports/vector-index.ts';
 
 const SAMPLE_SIZE = 256;
 /** The background of a collection moves slowly, but a new one must not be judged by its first minute. */

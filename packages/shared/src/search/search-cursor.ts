@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
-import type { ParsedSearchRequest } from '@sightline/shared/contracts/http';
-import { SightlineError } from '@sightline/shared/runtime/errors';
+import type { ParsedSearchRequest } from '../contracts/http.ts';
+import { SightlineError } from '../runtime/errors.ts';
 
 const cursor = z.strictObject({
   offset: z.int().min(0).max(100_000),

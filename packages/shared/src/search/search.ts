@@ -1,11 +1,11 @@
-import type { Explanation, ParsedSearchRequest, SearchResponse, SearchResult } from '@sightline/shared/contracts/http';
+import type { Explanation, ParsedSearchRequest, SearchResponse, SearchResult } from '../contracts/http.ts';
 import {
   EXACT_CODE_RELEVANCE,
   JUDGED_CANDIDATES,
   relevance,
   type QueryKind,
   type RelevanceModel,
-} from '@sightline/shared/retrieval/relevance';
+} from '../retrieval/relevance.ts';
 import { cursorOf, placeOf } from './search-cursor.ts';
 import { findCandidates, type CandidateDeps, type FoundCandidates } from './find-candidates.ts';
 import type { RankedCandidate } from './rank-candidates.ts';

@@ -1,9 +1,9 @@
-import type { Candidate, LegName } from '@sightline/shared/retrieval/candidates';
-import { alignment } from '@sightline/shared/retrieval/alignment';
-import { alphaFusion } from '@sightline/shared/retrieval/alpha-fusion';
-import { countCodes } from '@sightline/shared/retrieval/codes';
-import { reciprocalRankFusion } from '@sightline/shared/retrieval/reciprocal-rank-fusion';
-import type { Evidence } from '@sightline/shared/retrieval/relevance';
+import type { Candidate, LegName } from '../retrieval/candidates.ts';
+import { alignment } from '../retrieval/alignment.ts';
+import { alphaFusion } from '../retrieval/alpha-fusion.ts';
+import { countCodes } from '../retrieval/codes.ts';
+import { reciprocalRankFusion } from '../retrieval/reciprocal-rank-fusion.ts';
+import type { Evidence } from '../retrieval/relevance.ts';
 import type { RecordKeywords } from './record-keywords.ts';
 import type { SearchPlan } from './search-plan.ts';
 

@@ -1,5 +1,5 @@
-import type { PointRecord } from '@sightline/shared/contracts/records';
-import { analyse } from '@sightline/shared/retrieval/analyser';
+import type { PointRecord } from '../contracts/records.ts';
+import { analyse } from '../retrieval/analyser.ts';
 
 /** Of a record's text; passages are shorter. */
 const MOST_TEXT_CHARS = 4_000;

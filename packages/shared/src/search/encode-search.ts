@@ -1,5 +1,5 @@
-import type { VectorIndex } from '@sightline/shared/ports/vector-index';
-import { SightlineError } from '@sightline/shared/runtime/errors';
+import type { VectorIndex } from '../ports/vector-index.ts';
+import { SightlineError } from '../runtime/errors.ts';
 import type { SearchPlan } from './search-plan.ts';
 
 /** A query's vectors, each absent where the query or the pack has none. */

@@ -1,6 +1,6 @@
-import type { ParsedSearchRequest } from '@sightline/shared/contracts/http';
-import type { LegName } from '@sightline/shared/retrieval/candidates';
-import { SightlineError } from '@sightline/shared/runtime/errors';
+import type { ParsedSearchRequest } from '../contracts/http.ts';
+import type { LegName } from '../retrieval/candidates.ts';
+import { SightlineError } from '../runtime/errors.ts';
 
 /** Candidates of a leg when the request does not say: words carried into the other spaces need fewer than a picture does. */
 const DEFAULT_K = { words: 15, picture: 20 };

@@ -1,9 +1,9 @@
-import type { Ledger } from '@sightline/shared/ports/ledger';
-import type { ObjectStore } from '@sightline/shared/ports/object-store';
-import type { QueueEngine } from '@sightline/shared/ports/queue-engine';
-import type { VectorIndex } from '@sightline/shared/ports/vector-index';
-import { pinned } from '@sightline/shared/migration/serving-index';
-import type { Calibration } from '@sightline/shared/retrieval/relevance';
+import type { Ledger } from '../ports/ledger.ts';
+import type { ObjectStore } from '../ports/object-store.ts';
+import type { QueueEngine } from '../ports/queue-engine.ts';
+import type { VectorIndex } from '../ports/vector-index.ts';
+import { pinned } from '../migration/serving-index.ts';
+import type { Calibration } from '../retrieval/relevance.ts';
 import { Backgrounds } from './backgrounds.ts';
 import { Calibrations } from './calibrations.ts';
 import { QueryEncoder } from './query-encoder.ts';
