@@ -110,6 +110,36 @@ const audited = z.object({
   created_at: z.iso.datetime(),
 });
 
+const answered = z.object({
+  question_id: z.string(),
+  status: z.literal('answered'),
+  answer: z.string().max(40_000),
+  no_match: z.boolean(),
+  citations: z.array(z.object({ citation_id: z.string(), asset_id: z.string(), item_id: z.string().nullable() })),
+  model: z.string().nullable(),
+  prompt_version: z.string(),
+  metadata: z.record(z.string(), z.string()),
+  created_at: z.iso.datetime(),
+});
+
+const unanswered = z.object({
+  question_id: z.string(),
+  status: z.literal('failed'),
+  error: z.object({
+    code: z.string().meta({ description: 'A code of docs/errors.md.' }),
+    detail: z.string().max(2_000).nullable(),
+  }),
+  metadata: z.record(z.string(), z.string()),
+  created_at: z.iso.datetime(),
+});
+
+const stale = z.object({
+  question_id: z.string(),
+  asset_id: z.string().meta({ description: 'The cited source that changed or went.' }),
+  because: z.enum(['changed', 'gone']),
+  metadata: z.record(z.string(), z.string()),
+});
+
 function event<T extends string, D extends z.ZodType>(type: T, data: D) {
   return z.object({
     specversion: z.literal('1.0'),
@@ -120,7 +150,9 @@ function event<T extends string, D extends z.ZodType>(type: T, data: D) {
       .string()
       .min(1)
       .max(256)
-      .meta({ description: "The asset's, the ingestion's or the audit's id; events of one subject are in order." }),
+      .meta({
+        description: "The asset's, the ingestion's, the audit's or the question's id; events of one subject are in order.",
+      }),
     time: z.iso.datetime().meta({ description: 'When it happened.' }),
     datacontenttype: z.literal('application/json'),
     dataschema: z.literal(dataSchemaOf(type)),
@@ -170,6 +202,21 @@ export const EVENTS = {
     summary: 'An audit has ended: sources and index were compared, or it failed.',
     schema: event('audit.completed', audited),
   },
+  'question.answered': {
+    topic: 'questions',
+    summary: 'A question was answered.',
+    schema: event('question.answered', answered),
+  },
+  'question.failed': {
+    topic: 'questions',
+    summary: 'A question ended without an answer, with the code of why.',
+    schema: event('question.failed', unanswered),
+  },
+  'answer.stale': {
+    topic: 'questions',
+    summary: 'A source that an answer cites has changed or gone since; told once of an answer.',
+    schema: event('answer.stale', stale),
+  },
 } as const satisfies Record<string, { topic: string; summary: string; schema: z.ZodType }>;
 
 export type EventType = keyof typeof EVENTS;
@@ -183,7 +230,7 @@ export type SightlineEvent = { [T in EventType]: EventOf<T> }[EventType];
 export function makeEvent<T extends EventType>(
   type: T,
   of: {
-    service: 'encode-worker' | 'ingest-worker' | 'query-api';
+    service: 'encode-worker' | 'ingest-worker' | 'query-api' | 'generate-worker';
     tenant: string;
     subject: string;
     version: (string | number)[];

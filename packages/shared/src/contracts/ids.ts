@@ -28,6 +28,11 @@ export function queryPictureKey(tenant: string, id: string): string {
   return `queries/${tenant}/${id}`;
 }
 
+/** A question's picture, for as long as the question is kept. */
+export function questionPictureKey(tenant: string, questionId: string): string {
+  return `questions/${tenant}/${questionId}`;
+}
+
 /** A stored thumbnail, by the asset and the eTag of the bytes it was made from. */
 export function thumbnailKey(tenant: string, assetId: string, eTag: string, widthPx: number): string {
   return `${thumbnailPrefix(tenant, assetId)}${uuidv5(eTag, NAMESPACE)}-${widthPx}.webp`;
@@ -70,7 +75,7 @@ export function migrationLockKey(migrationId: string): string {
 
 /** Everything of a tenant in the system bucket. */
 export function tenantPrefixes(tenant: string): string[] {
-  return ['queries', 'thumbnails', 'reports'].map((kind) => `${kind}/${tenant}/`);
+  return ['queries', 'questions', 'thumbnails', 'reports'].map((kind) => `${kind}/${tenant}/`);
 }
 
 /** Lock name that orders the deletions of one tenant. */

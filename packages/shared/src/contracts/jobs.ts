@@ -71,6 +71,18 @@ export const JOBS = {
     /** While the index is migrated, workers of two packs share this queue, and somebody waits for the answer. */
     handBackMs: 15,
   },
+  /** Answer a question; what was asked is read from the ledger. */
+  answer: {
+    queue: 'answer',
+    schema: z.strictObject({ tenant: z.string(), questionId: z.string(), traceId: z.string() }),
+    attempts: 8,
+  },
+  /** Send a delivery that is due; what and where to is read from the ledger. */
+  webhook: {
+    queue: 'webhook',
+    schema: z.strictObject({ tenant: z.string(), deliveryId: z.string() }),
+    attempts: 3,
+  },
 } as const satisfies Record<string, { queue: string; schema: z.ZodType; attempts: number; handBackMs?: number }>;
 
 export type JobName = keyof typeof JOBS;

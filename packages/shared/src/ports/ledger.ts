@@ -3,6 +3,8 @@ import type { ItemRecord, Source } from '../contracts/records.ts';
 import type { ErrorCode } from '../runtime/errors.ts';
 import type { AuditLedger } from './audit-ledger.ts';
 import type { MigrationLedger } from './migration-ledger.ts';
+import type { QuestionLedger } from './question-ledger.ts';
+import type { WebhookLedger } from './webhook-ledger.ts';
 
 export type IngestionStatus = 'planning' | 'running' | 'paused' | 'completed' | 'failed' | 'cancelled';
 
@@ -135,7 +137,7 @@ export interface ApiKey {
  * index. Every method is one atomic step and durable when it returns. Errors: `ingestion_not_found`, `ledger_unavailable`,
  * `ledger_full`.
  */
-export interface Ledger extends AuditLedger, MigrationLedger {
+export interface Ledger extends AuditLedger, MigrationLedger, QuestionLedger, WebhookLedger {
   createIngestion(ingestion: {
     ingestionId: string;
     tenant: string;
@@ -270,7 +272,7 @@ export interface Ledger extends AuditLedger, MigrationLedger {
   /** Changes what is given; answers the key as it is then, or null when there is none of that id. */
   updateApiKey(keyId: string, change: { revokedAt?: number; expiresAt?: number; lastUsedAt?: number }): Promise<ApiKey | null>;
   /**
-   * Drops everything of a tenant: ingestions with their chunks and failures, audits, and API keys; with `createdUpTo` (Unix milliseconds)
+   * Drops everything of a tenant: ingestions with their chunks and failures, audits, questions, webhooks with their outbox, and API keys; with `createdUpTo` (Unix milliseconds)
    * only what was created until then. Answers how many of each. May take more than one step: one that was broken off is finished
    * by asking again.
    */

@@ -63,6 +63,37 @@ export const ERRORS = {
   index_unavailable: { message: 'The vector index does not answer.', retryable: true, httpStatus: 503 },
   asset_not_found: { message: 'There is no such asset.', retryable: false, httpStatus: 404 },
   item_not_found: { message: 'There is no such item.', retryable: false, httpStatus: 404 },
+  // Questions.
+  question_not_found: { message: 'There is no such question, or it is not kept any more.', retryable: false, httpStatus: 404 },
+  question_backlog_full: {
+    message: 'Too many questions wait to be answered; Retry-After says when to ask again.',
+    retryable: true,
+    httpStatus: 429,
+  },
+  question_state: { message: 'The question is in a state in which that cannot be done.', retryable: false, httpStatus: 409 },
+  question_kills_worker: {
+    message: 'Answering the question ended the worker that tried, each time.',
+    retryable: false,
+    httpStatus: 500,
+  },
+  question_too_long: { message: "The question does not fit the model's context.", retryable: false, httpStatus: 422 },
+  question_image_not_found: { message: 'The answer has no such picture.', retryable: false, httpStatus: 404 },
+  idempotency_key_reused: {
+    message: 'The idempotency key was used for another question.',
+    retryable: false,
+    httpStatus: 422,
+  },
+  // The model server.
+  generator_unavailable: { message: 'The model server does not answer.', retryable: true, httpStatus: 503 },
+  generator_timeout: { message: 'The model server did not answer in time.', retryable: true, httpStatus: 504 },
+  generator_refused: { message: 'The model server refuses the request.', retryable: false, httpStatus: 502 },
+  generator_context_exceeded: { message: "The prompt is longer than the model's context.", retryable: false, httpStatus: 502 },
+  generator_malformed: { message: 'The model server answered outside its protocol.', retryable: true, httpStatus: 502 },
+  generator_empty: { message: 'The model gave no answer.', retryable: true, httpStatus: 502 },
+  // Webhooks.
+  webhook_not_found: { message: 'There is no such webhook.', retryable: false, httpStatus: 404 },
+  too_many_webhooks: { message: 'The tenant has as many webhooks as are allowed.', retryable: false, httpStatus: 409 },
+  delivery_not_found: { message: 'There is no such delivery, or it is not kept any more.', retryable: false, httpStatus: 404 },
   // Ledger and flow.
   ingestion_not_found: { message: 'There is no such ingestion.', retryable: false, httpStatus: 404 },
   ingestion_state: { message: 'The ingestion is in a state in which that cannot be done.', retryable: false, httpStatus: 409 },
