@@ -1,8 +1,24 @@
-import { SHARED_SETTINGS, healthPort } from '@sightline/shared/runtime/config';
+import { ENGINE_SETTINGS } from '@sightline/shared/runtime/engine-settings';
+import { SHARED_SETTINGS, duration, healthPort, setting, wholeNumber } from '@sightline/shared/runtime/config';
+
+/** How questions are answered, wherever that is done. */
+export const QUESTION_SETTINGS = {
+  answerRetentionDays: setting(
+    'ANSWER_RETENTION_DAYS',
+    wholeNumber(1, 3_650).default(30),
+    'How long questions are kept after they ended, with their pictures, answers and events.',
+  ),
+  questionGiveUpMs: setting(
+    'QUESTION_GIVE_UP',
+    duration('1m', '7d').default(6 * 3_600_000),
+    'How long a question may wait for what is away (the model server, the index, a store) before it fails with the code of that. Default: `6h`.',
+  ),
+};
 
 export const SETTINGS = {
   redisUrl: SHARED_SETTINGS.redisUrl,
-  queuePrefix: SHARED_SETTINGS.queuePrefix,
+  ...ENGINE_SETTINGS,
+  ...QUESTION_SETTINGS,
   healthHost: SHARED_SETTINGS.healthHost,
   healthPort: healthPort(8083),
 };

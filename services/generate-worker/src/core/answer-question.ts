@@ -1,0 +1,241 @@
+import type { JobData } from '@sightline/shared/contracts/jobs';
+import type { QuestionEventData, QuestionResult } from '@sightline/shared/contracts/questions';
+import { isOutage } from '@sightline/shared/ingestion/outages';
+import type { Question, QuestionEnd } from '@sightline/shared/ports/question-ledger';
+import { SightlineError, toSightlineError } from '@sightline/shared/runtime/errors';
+import type { AnswerDeps } from './answer-deps.ts';
+import { wordsOf } from './build-prompt.ts';
+import { claimQuestion, QuestionLeft, type ClaimedQuestion } from './claimed-question.ts';
+import { generateAnswer, type GeneratedAnswer } from './generate-answer.ts';
+import { checkClaims } from './grounding/check-claims.ts';
+import { parseAnswer } from './grounding/parse-answer.ts';
+import { retrieve, type Retrieved } from './retrieve.ts';
+import { TokenStream } from './token-stream.ts';
+
+const MOST_DETAIL_CHARS = 1_000;
+
+/**
+ * Works one question: takes it under a claim, retrieves, has the model answer, grounds the answer, and ends it in one step with its
+ * outbox message. Whatever happens it ends answered or failed with a code, or is still owed: what is away gives it back until
+ * `giveUpAfterMs` are over; a worker's death leaves its claim to lapse. Throws `job_handed_back` when it was given back.
+ */
+export async function answerQuestion(deps: AnswerDeps, job: JobData<'answer'>, jobSignal: AbortSignal): Promise<void> {
+  const claimed = await claimQuestion(deps, job.questionId, jobSignal);
+  if (!claimed) return;
+  const { question, token, signal } = claimed;
+  try {
+    if (question.attempts > deps.mostDeaths) throw new SightlineError('question_kills_worker');
+    const end = await workOn(deps, claimed);
+    signal.throwIfAborted();
+    await finish(deps, question, token, end);
+    deps.metrics.ended(end.status === 'answered' && end.result.noMatch ? 'no_match' : 'answered');
+  } catch (thrown) {
+    await endOtherwise(deps, claimed, thrown);
+  } finally {
+    claimed.end();
+  }
+}
+
+async function endOtherwise(deps: AnswerDeps, { question, token, signal }: ClaimedQuestion, thrown: unknown): Promise<void> {
+  const reason: unknown = signal.aborted ? signal.reason : thrown;
+  if (reason instanceof QuestionLeft) {
+    if (reason.why === 'cancelled') deps.metrics.ended('cancelled');
+    return;
+  }
+  const error = toSightlineError(thrown);
+  const isAway = isOutage(error.code) || error.code === 'generator_unavailable';
+  const isOld = deps.now() - question.createdAt >= deps.giveUpAfterMs;
+  if (signal.aborted || (isAway && !isOld)) {
+    deps.metrics.ended('given_back');
+    await deps.ledger.giveBackQuestion(question.questionId, token);
+    throw new SightlineError('job_handed_back', undefined, { cause: error });
+  }
+  deps.warn(error, 'a question ends without an answer', { questionId: question.questionId, code: error.code });
+  const at = deps.now();
+  // Details may name parts of the stack; those of the question's own matters are told.
+  const detail = isOwnMatter(error) ? (error.detail?.slice(0, MOST_DETAIL_CHARS).toWellFormed() ?? null) : null;
+  const told = { code: error.code, detail };
+  await finish(deps, question, token, {
+    status: 'failed',
+    error: told,
+    at,
+    events: [],
+    message: deps.messages.failed(question, told, at),
+  });
+  deps.metrics.ended('failed');
+}
+
+function isOwnMatter({ code }: SightlineError): boolean {
+  return (
+    code.startsWith('picture_') || code === 'generator_refused' || code === 'request_invalid' || code === 'question_too_long'
+  );
+}
+
+/** Who lost the claim at the last moment has nothing to do: the question is another's, or over. */
+async function finish(deps: AnswerDeps, question: Question, token: string, end: QuestionEnd): Promise<void> {
+  const done = await deps.ledger.finishQuestion(question.questionId, token, end);
+  // The outbox is owed already: what cannot be driven now is found by the sweep.
+  if (done)
+    await deps
+      .onFinished(question.tenant, done.deliveryIds)
+      .catch((error: unknown) => deps.warn(error, 'deliveries wait for the sweep', { questionId: question.questionId }));
+}
+
+async function workOn(
+  deps: AnswerDeps,
+  { question, token, signal }: ClaimedQuestion,
+): Promise<QuestionEnd & { status: 'answered' }> {
+  const startedMs = deps.nowMs();
+  const queueMs = Math.max(0, (question.startedAt ?? question.createdAt) - question.createdAt);
+  if (question.attempts === 1) deps.metrics.stage('queue', queueMs);
+  const write = (event: QuestionEventData): Promise<boolean> =>
+    deps.ledger.addQuestionEvents(question.questionId, token, [event]);
+  const retrieved = await retrieve(deps, question, signal);
+  const retrieveMs = deps.nowMs() - startedMs;
+  deps.metrics.stage('retrieve', retrieveMs);
+
+  let attempt = question.attempts - 1;
+  const begin = async () => {
+    attempt += 1;
+    if (!(await write(retrievedEvent(attempt, retrieved)))) throw new QuestionLeft('lost');
+    const stream = new TokenStream({ write, nowMs: deps.nowMs, lost: () => new QuestionLeft('lost') }, attempt);
+    return { onText: (text: string) => stream.add(text), end: () => stream.flush() };
+  };
+  if (retrieved.noMatch) {
+    await begin();
+    const result = notFound(deps, question, retrieved, {
+      queue: queueMs,
+      retrieve: retrieveMs,
+      total: deps.nowMs() - startedMs + queueMs,
+    });
+    return ended(deps, question, result, []);
+  }
+
+  const answer = await generateAnswer(deps, question, retrieved, { signal, begin });
+  deps.metrics.stage('prompt', answer.timingsMs.prompt);
+  deps.metrics.stage('generate', answer.timingsMs.generate);
+  const groundMs = deps.nowMs();
+  const grounded = await ground(deps, question, answer, signal);
+  const ms = deps.nowMs() - groundMs;
+  deps.metrics.stage('ground', ms);
+  const result: QuestionResult = {
+    ...grounded,
+    noMatch: false,
+    model: answer.generated.model,
+    promptVersion: deps.template.version,
+    warnings: [...retrieved.warnings, ...answer.prompt.warnings, ...grounded.warnings],
+    timingsMs: {
+      queue: queueMs,
+      retrieve: retrieveMs,
+      ...answer.timingsMs,
+      ground: ms,
+      total: deps.nowMs() - startedMs + queueMs,
+    },
+    usage: { ...answer.generated.usage, images: answer.prompt.pictures.length },
+  };
+  const { citations, boxes, images, claims } = result;
+  return ended(deps, question, result, [{ type: 'citations', attempt, citations, boxes, images, claims }]);
+}
+
+function ended(
+  deps: AnswerDeps,
+  question: Question,
+  result: QuestionResult,
+  events: QuestionEventData[],
+): QuestionEnd & { status: 'answered' } {
+  const at = deps.now();
+  return {
+    status: 'answered',
+    result,
+    at,
+    events,
+    message: deps.messages.answered(question, result, at),
+    citedAssets: [
+      ...new Set(result.citations.flatMap(({ assetId, itemId }) => [assetId, ...(itemId === null ? [] : [citedItem(itemId)])])),
+    ],
+  };
+}
+
+/** How a cited item stands in the index of citations, beside asset ids. */
+export function citedItem(itemId: string): string {
+  return `item:${itemId}`;
+}
+
+async function ground(deps: AnswerDeps, question: Question, { generated, prompt }: GeneratedAnswer, signal: AbortSignal) {
+  const { profile } = deps.generator;
+  const sources = prompt.sources.map((source) => ({
+    n: source.n,
+    citationId: source.citation.citationId,
+    text: wordsOf(source),
+    citation: source.citation,
+    picture: prompt.pictures.find(({ of }) => of === source.n)?.picture ?? null,
+  }));
+  const parsed = parseAnswer(generated.text, {
+    sources,
+    pictures: prompt.pictures.map(({ of, picture }) => ({ of, object: picture.object, frame: picture.shown.frame })),
+    boxFrame: profile.boxFrame,
+    showSteps: question.asked.showSteps,
+  });
+  deps.metrics.dropped('citations', parsed.dropped.citations);
+  deps.metrics.dropped('boxes', parsed.dropped.boxes);
+  const checked = await checkClaims(
+    parsed.answer,
+    sources.map(({ n, citationId, text, picture }) => ({
+      n,
+      citationId,
+      text,
+      picture: picture && { type: 'image' as const, bytes: picture.shown.bytes, mediaType: picture.shown.mediaType },
+    })),
+    { generator: deps.generator, template: deps.claimTemplate, cacheSalt: question.tenant, signal },
+  );
+  for (const { verdict } of checked.claims) deps.metrics.claim(verdict, 1);
+  const citations = parsed.cited.flatMap(({ n, quote }) => {
+    const source = sources.find((one) => one.n === n);
+    return source ? [{ ...source.citation, quote }] : [];
+  });
+  const warnings = [...parsed.warnings, ...checked.warnings];
+  if (generated.finishReason === 'length') warnings.push('answer_cut: the answer reached its bound of tokens.');
+  if (generated.finishReason === 'repeating') warnings.push('answer_repeats: the model repeated itself and was stopped.');
+  const { answer, steps, boxes, images } = parsed;
+  return { answer, steps, citations, boxes, images, claims: checked.claims, warnings };
+}
+
+function retrievedEvent(attempt: number, { sources, noMatch, degraded }: Retrieved): QuestionEventData {
+  return {
+    type: 'retrieved',
+    attempt,
+    noMatch,
+    degraded,
+    sources: sources.map(({ citation: { citationId, assetId, itemId, title, relevanceScore } }) => ({
+      citationId,
+      assetId,
+      itemId,
+      title,
+      relevanceScore,
+    })),
+  };
+}
+
+/** The answer where nothing was found: a text of the prompt's version, no model's. */
+function notFound(
+  { template }: AnswerDeps,
+  { asked }: Question,
+  { warnings }: Retrieved,
+  { queue, retrieve: retrieveMs, total }: { queue: number; retrieve: number; total: number },
+): QuestionResult {
+  const language = asked.language?.split('-')[0]?.toLowerCase() ?? (/\p{Script=Han}/u.test(asked.question) ? 'zh' : 'en');
+  return {
+    answer: template.notFound[language] ?? template.notFound['en'] ?? '',
+    steps: null,
+    citations: [],
+    boxes: [],
+    images: [],
+    claims: [],
+    noMatch: true,
+    model: null,
+    promptVersion: template.version,
+    warnings,
+    timingsMs: { queue, retrieve: retrieveMs, prompt: 0, firstToken: null, generate: 0, ground: 0, total },
+    usage: { promptTokens: 0, completionTokens: 0, images: 0 },
+  };
+}

@@ -1,0 +1,37 @@
+import { SYSTEM_BUCKET, questionPictureKey } from '@sightline/shared/contracts/ids';
+import type { JobData } from '@sightline/shared/contracts/jobs';
+import type { ObjectStore } from '@sightline/shared/ports/object-store';
+import type { QuestionLedger } from '@sightline/shared/ports/question-ledger';
+
+const DRIVEN_A_TURN = 200;
+const PRUNED_A_STEP = 200;
+
+/** Adds questions that are owed to the queue again: one that is there already is one job. Answers how many. */
+export async function driveOwedQuestions(deps: {
+  ledger: Pick<QuestionLedger, 'owedQuestions'>;
+  enqueue: (job: JobData<'answer'>) => Promise<void>;
+  now: () => number;
+}): Promise<number> {
+  const owed = await deps.ledger.owedQuestions({ at: deps.now(), limit: DRIVEN_A_TURN });
+  for (const { tenant, questionId, traceId } of owed) await deps.enqueue({ tenant, questionId, traceId });
+  return owed.length;
+}
+
+/** Drops questions that ended longer ago than they are kept, with their pictures. Answers how many. */
+export async function pruneQuestions(
+  deps: { ledger: Pick<QuestionLedger, 'pruneQuestions'>; store: Pick<ObjectStore, 'delete' | 'expire'>; now: () => number },
+  keepMs: number,
+): Promise<number> {
+  let count = 0;
+  for (;;) {
+    const at = deps.now();
+    const dropped = await deps.ledger.pruneQuestions({ before: at - keepMs, at, limit: PRUNED_A_STEP });
+    for (const { tenant, questionId } of dropped)
+      await deps.store.delete({ bucket: SYSTEM_BUCKET, key: questionPictureKey(tenant, questionId) });
+    count += dropped.length;
+    if (dropped.length < PRUNED_A_STEP) break;
+  }
+  // What was left over by those who died between a picture and its question, or between a question and its picture.
+  await deps.store.expire({ bucket: SYSTEM_BUCKET, prefix: 'questions/', olderThanMs: 2 * keepMs });
+  return count;
+}
