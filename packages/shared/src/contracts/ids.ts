@@ -20,6 +20,11 @@ export function newId(): string {
   return uuidv7();
 }
 
+/** Id of a message's delivery to a webhook, or with null to its question's own address. */
+export function deliveryId(messageId: string, webhookId: string | null): string {
+  return `${messageId}:${webhookId ?? 'one'}`;
+}
+
 /** The object store's own bucket: queries, thumbnails, reports. Never listed as a source. */
 export const SYSTEM_BUCKET = 'sightline';
 

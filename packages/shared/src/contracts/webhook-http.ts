@@ -34,7 +34,7 @@ export const webhookChange = z
 export type WebhookChange = z.input<typeof webhookChange>;
 
 export const webhookParams = z.strictObject({ webhook_id: z.string().min(1).max(64) });
-export const deliveryParams = z.strictObject({ webhook_id: z.string().min(1).max(64), delivery_id: z.string().min(1).max(64) });
+export const deliveryParams = z.strictObject({ webhook_id: z.string().min(1).max(64), delivery_id: z.string().min(1).max(128) });
 
 export const webhookView = z
   .strictObject({
@@ -100,7 +100,7 @@ export type DeliveryList = z.infer<typeof deliveryList>;
 /** One delivery again, or all of a range. */
 export const replayRequest = z
   .union([
-    z.strictObject({ delivery_id: z.string().min(1).max(64) }),
+    z.strictObject({ delivery_id: z.string().min(1).max(128) }),
     z.strictObject({
       since: time,
       until: time.optional(),
