@@ -1,6 +1,8 @@
 import type { SqliteFormat } from './sqlite-database.ts';
 import { AUDITS_LAYOUT } from './sqlite-ledger-audits.ts';
 import { MIGRATIONS_DDL } from './sqlite-ledger-migrations.ts';
+import { OUTBOX_LAYOUT } from './sqlite-ledger-outbox.ts';
+import { QUESTIONS_LAYOUT } from './sqlite-ledger-questions.ts';
 
 /** The layout of the ledger's file. */
 export const LEDGER_FORMAT: SqliteFormat = {
@@ -70,5 +72,7 @@ export const LEDGER_FORMAT: SqliteFormat = {
     `,
     AUDITS_LAYOUT,
     MIGRATIONS_DDL,
+    QUESTIONS_LAYOUT,
+    OUTBOX_LAYOUT,
   ],
 };

@@ -2,6 +2,8 @@ import { sourceKey } from '../contracts/source-place.ts';
 import type { Hold, Ingestion, IngestionStatus, Ledger } from '../ports/ledger.ts';
 import { dropChangesOf } from './sqlite-ledger-changes.ts';
 import { dropAuditsOf, pruneAudits } from './sqlite-ledger-audits.ts';
+import { dropOutboxOf } from './sqlite-ledger-outbox.ts';
+import { dropQuestionsOf } from './sqlite-ledger-questions.ts';
 import { toIngestion, type LedgerDatabase } from './sqlite-ledger-rows.ts';
 
 const TERMINAL: ReadonlySet<IngestionStatus> = new Set(['completed', 'failed', 'cancelled']);
@@ -127,6 +129,8 @@ export function ingestionMethods(database: LedgerDatabase) {
         dropChangesOf({ sql }, tenant, createdUpTo);
         const ingestions = sql('DELETE FROM ledger_ingestions WHERE tenant = ? AND created_at <= ?').run(tenant, createdUpTo);
         dropAuditsOf(database, tenant, createdUpTo);
+        dropQuestionsOf(database, tenant, createdUpTo);
+        dropOutboxOf(database, tenant, createdUpTo);
         const apiKeys = sql('DELETE FROM ledger_api_keys WHERE tenant = ? AND created_at <= ?').run(tenant, createdUpTo);
         return { ingestions: Number(ingestions.changes), failures: Number(row?.['n']), apiKeys: Number(apiKeys.changes) };
       });

@@ -64,7 +64,7 @@ test('a file of format 2 is opened with all it holds, and does what is new', asy
       await ledger.close();
     }
     const migrated = new DatabaseSync(file);
-    expect(migrated.prepare('PRAGMA user_version').get()).toMatchObject({ user_version: 6 });
+    expect(migrated.prepare('PRAGMA user_version').get()).toMatchObject({ user_version: 8 });
     migrated.close();
   } finally {
     await rm(folder, { recursive: true });

@@ -93,6 +93,41 @@ export class SqliteLedger implements Ledger {
   failedCopies: Ledger['failedCopies'] = (version, limit) => this.#thread.call('failedCopies', version, limit);
   retryCopies: Ledger['retryCopies'] = (version, at) => this.#thread.call('retryCopies', version, at);
   dropCopies: Ledger['dropCopies'] = (version) => this.#thread.call('dropCopies', version);
+  createQuestion: Ledger['createQuestion'] = (question, options) => this.#thread.call('createQuestion', question, options);
+  getQuestion: Ledger['getQuestion'] = (tenant, id) => this.#thread.call('getQuestion', tenant, id);
+  listQuestions: Ledger['listQuestions'] = (tenant, options) => this.#thread.call('listQuestions', tenant, options);
+  takeQuestion: Ledger['takeQuestion'] = (id, claim) => this.#thread.call('takeQuestion', id, claim);
+  renewQuestion: Ledger['renewQuestion'] = (id, claim) => this.#thread.call('renewQuestion', id, claim);
+  giveBackQuestion: Ledger['giveBackQuestion'] = (id, token) => this.#thread.call('giveBackQuestion', id, token);
+  addQuestionEvents: Ledger['addQuestionEvents'] = (id, token, events) =>
+    this.#thread.call('addQuestionEvents', id, token, events);
+  questionEvents: Ledger['questionEvents'] = (tenant, id, options) => this.#thread.call('questionEvents', tenant, id, options);
+  finishQuestion: Ledger['finishQuestion'] = (id, token, end) => this.#thread.call('finishQuestion', id, token, end);
+  cancelQuestion: Ledger['cancelQuestion'] = (tenant, id, end) => this.#thread.call('cancelQuestion', tenant, id, end);
+  owedQuestions: Ledger['owedQuestions'] = (options) => this.#thread.call('owedQuestions', options);
+  questionBacklog: Ledger['questionBacklog'] = () => this.#thread.call('questionBacklog');
+  questionsCiting: Ledger['questionsCiting'] = (tenant, assetId, limit) =>
+    this.#thread.call('questionsCiting', tenant, assetId, limit);
+  markStale: Ledger['markStale'] = (id, message, at) => this.#thread.call('markStale', id, message, at);
+  recheckQuestions: Ledger['recheckQuestions'] = (limit) => this.#thread.call('recheckQuestions', limit);
+  settleRecheck: Ledger['settleRecheck'] = (id) => this.#thread.call('settleRecheck', id);
+  pruneQuestions: Ledger['pruneQuestions'] = (options) => this.#thread.call('pruneQuestions', options);
+  addWebhook: Ledger['addWebhook'] = (webhook, limit) => this.#thread.call('addWebhook', webhook, limit);
+  getWebhook: Ledger['getWebhook'] = (tenant, id) => this.#thread.call('getWebhook', tenant, id);
+  listWebhooks: Ledger['listWebhooks'] = (tenant) => this.#thread.call('listWebhooks', tenant);
+  changeWebhook: Ledger['changeWebhook'] = (tenant, id, change, at) => this.#thread.call('changeWebhook', tenant, id, change, at);
+  deleteWebhook: Ledger['deleteWebhook'] = (tenant, id) => this.#thread.call('deleteWebhook', tenant, id);
+  addMessages: Ledger['addMessages'] = (messages) => this.#thread.call('addMessages', messages);
+  unpublishedMessages: Ledger['unpublishedMessages'] = (limit) => this.#thread.call('unpublishedMessages', limit);
+  settlePublished: Ledger['settlePublished'] = (ids) => this.#thread.call('settlePublished', ids);
+  takeDelivery: Ledger['takeDelivery'] = (id, claim) => this.#thread.call('takeDelivery', id, claim);
+  settleDelivery: Ledger['settleDelivery'] = (id, token, settled) => this.#thread.call('settleDelivery', id, token, settled);
+  dueDeliveries: Ledger['dueDeliveries'] = (options) => this.#thread.call('dueDeliveries', options);
+  deliveryBacklog: Ledger['deliveryBacklog'] = (at) => this.#thread.call('deliveryBacklog', at);
+  listDeliveries: Ledger['listDeliveries'] = (tenant, id, options) => this.#thread.call('listDeliveries', tenant, id, options);
+  replayDeliveries: Ledger['replayDeliveries'] = (tenant, id, which, at) =>
+    this.#thread.call('replayDeliveries', tenant, id, which, at);
+  pruneMessages: Ledger['pruneMessages'] = (options) => this.#thread.call('pruneMessages', options);
   prune: Ledger['prune'] = (before) => this.#thread.call('prune', before);
 
   async *failedObjects(ingestionId: string): ReturnType<Ledger['failedObjects']> {
