@@ -81,12 +81,14 @@ export function addMessage({ sql }: LedgerDatabase, message: OutboxMessage): str
      ON CONFLICT DO NOTHING`,
   ).run(messageId, tenant, type, subject, at, addresses.length, data, event);
   if (Number(changes) === 0) return [];
-  return addresses.map(({ webhookId, url, secret }) => {
+  return addresses.map(({ webhookId, url, secret, isHeld }) => {
     const id = deliveryId(messageId, webhookId);
+    const sequence = webhookId === null ? 1 : nextSequence({ sql }, webhookId);
     sql(
-      `INSERT INTO ledger_deliveries (delivery_id, message_id, tenant, webhook_id, url, secret, sequence, status, created_at, due_at)
-       VALUES (?, ?, ?, ?, ?, ?, ?, 'pending', ?, ?)`,
-    ).run(id, messageId, tenant, webhookId, url, secret, webhookId === null ? 1 : nextSequence({ sql }, webhookId), at, at);
+      `INSERT INTO ledger_deliveries
+         (delivery_id, message_id, tenant, webhook_id, url, secret, sequence, status, held, created_at, due_at)
+       VALUES (?, ?, ?, ?, ?, ?, ?, 'pending', ?, ?, ?)`,
+    ).run(id, messageId, tenant, webhookId, url, secret, sequence, isHeld ? 1 : 0, at, at);
     return id;
   });
 }
@@ -103,21 +105,30 @@ export function dropOutboxOf({ sql }: LedgerDatabase, tenant: string, upTo: numb
 
 type Sql = Pick<LedgerDatabase, 'sql'>;
 
-function addressesOf(
-  { sql }: Sql,
-  { tenant, type, to }: OutboxMessage,
-): { webhookId: string | null; url: string | null; secret: string | null }[] {
-  if (to && 'url' in to) return [{ webhookId: null, ...to }];
+interface Address {
+  webhookId: string | null;
+  url: string | null;
+  secret: string | null;
+  isHeld: boolean;
+}
+
+function addressesOf({ sql }: Sql, { tenant, type, to }: OutboxMessage): Address[] {
+  if (to && 'url' in to) return [{ webhookId: null, ...to, isHeld: false }];
   const rows = to
-    ? sql('SELECT webhook_id FROM ledger_webhooks WHERE tenant = ? AND webhook_id = ? AND disabled_because IS NULL').all(
+    ? sql('SELECT webhook_id, disabled_because FROM ledger_webhooks WHERE tenant = ? AND webhook_id = ?').all(
         tenant,
         to.webhookId,
       )
     : sql(
-        `SELECT webhook_id FROM ledger_webhooks WHERE tenant = ? AND disabled_because IS NULL
+        `SELECT webhook_id, disabled_because FROM ledger_webhooks WHERE tenant = ? AND disabled_because IS NULL
            AND EXISTS (SELECT 1 FROM json_each(events) WHERE value = ?) ORDER BY created_at, webhook_id`,
       ).all(tenant, type);
-  return rows.map((row) => ({ webhookId: text(row['webhook_id']), url: null, secret: null }));
+  return rows.map((row) => ({
+    webhookId: text(row['webhook_id']),
+    url: null,
+    secret: null,
+    isHeld: row['disabled_because'] !== null,
+  }));
 }
 
 function nextSequence({ sql }: Sql, webhookId: string): number {

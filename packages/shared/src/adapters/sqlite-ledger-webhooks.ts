@@ -50,7 +50,13 @@ export function webhookMethods({ sql, transaction }: LedgerDatabase) {
       return transaction(() => {
         const before = read(tenant, webhookId);
         if (!before) return null;
-        const { url, description, events, secrets, disabledBecause } = { ...before, ...change };
+        const {
+          url = before.url,
+          description = before.description,
+          events = before.events,
+          secrets = before.secrets,
+          disabledBecause = before.disabledBecause,
+        } = change;
         const isEnabling = change.disabledBecause === null;
         sql(
           `UPDATE ledger_webhooks SET url = ?2, description = ?3, events = ?4, secrets = ?5, disabled_because = ?6, updated_at = ?7,

@@ -48,23 +48,23 @@ export type QuestionEnd = {
 export interface QuestionLedger {
   /**
    * Writes down a question, `queued`. With an idempotency key that the tenant used before (until `keepUntil`) the question of that
-   * time is answered, `isNew: false`. `ahead`: how many of the tenant's questions were not finished then. Errors:
-   * `question_backlog_full` when `maxBacklog` questions of all tenants are not finished, `idempotency_key_reused` when `digest` is
-   * another; neither writes anything.
+   * time is answered, `isNew: false`, however full the backlog is; a question that is not kept any more leaves its key free. `ahead`:
+   * how many other questions of the tenant are not finished. Errors: `question_backlog_full` when `maxBacklog` questions of all
+   * tenants are not finished, `idempotency_key_reused` when `digest` is another; neither writes anything.
    */
   createQuestion(
     question: { questionId: string; tenant: string; traceId: string; asked: AskedQuestion; createdAt: number },
     options: { maxBacklog: number; idempotency?: { key: string; digest: string; keepUntil: number } },
   ): Promise<{ question: Question; isNew: boolean; ahead: number }>;
   getQuestion(tenant: string, questionId: string): Promise<Question | null>;
-  /** Newest first, after a cursor. */
+  /** Newest first, after a cursor (`listCursor`). Error: `request_invalid` for one that is none. */
   listQuestions(
     tenant: string,
     options: { status?: QuestionStatus; after?: string; limit: number },
   ): Promise<{ questions: Question[]; nextCursor: string | null }>;
   /**
    * A worker takes a question that is queued, or runs under a claim that has lapsed: it is `running` from then on, under `token`
-   * until `at + claimMs`. Null when it is over, gone, or under another's claim.
+   * until `at + claimMs`. Null when it is over, gone, or under another's claim. Taken again with the same token it is the same taking.
    */
   takeQuestion(questionId: string, claim: { token: string; claimMs: number; at: number }): Promise<Question | null>;
   /** Prolongs the claim to `at + claimMs`. `lost`: another's, or over; `cancelled`: the asker cancelled it. */

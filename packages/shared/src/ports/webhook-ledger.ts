@@ -32,7 +32,11 @@ export interface OutboxMessage {
   data: string;
   /** JSON of the event for the event log; null where it is published already. */
   event: string | null;
-  /** Null: every enabled webhook of the tenant that wants the type. */
+  /**
+   * Null: every webhook of the tenant that wants the type and is enabled then; one that is disabled, for whatever reason, never gets
+   * what happened meanwhile. A webhook that is named gets it whether or not it wants the type, also while it is disabled, when it
+   * waits; one that is deleted gets nothing. An address of one question has one delivery, to it and under its secret.
+   */
   to: QuestionWebhook | null;
 }
 
@@ -58,6 +62,7 @@ export interface Delivery {
   sequence: number;
   /** `dropped`: its webhook was deleted. */
   status: 'pending' | 'delivered' | 'failed' | 'dropped';
+  /** The message's `at`; it is due at once. */
   createdAt: number;
   /** When it is due; null once it is settled. */
   nextAttemptAt: number | null;
@@ -79,7 +84,7 @@ export interface TakenDelivery {
  * a worker takes one under a claim that lapses, so that it may be sent twice and never gets lost.
  */
 export interface WebhookLedger {
-  /** Error: `too_many_webhooks` when the tenant has `limit` of them. */
+  /** One that is there already changes nothing. Error: `too_many_webhooks` when the tenant has `limit` of them. */
   addWebhook(webhook: Webhook, limit: number): Promise<void>;
   getWebhook(tenant: string, webhookId: string): Promise<Webhook | null>;
   /** Newest first. */
@@ -91,11 +96,11 @@ export interface WebhookLedger {
     change: Partial<Pick<Webhook, 'url' | 'description' | 'events' | 'secrets' | 'disabledBecause'>>,
     at: number,
   ): Promise<Webhook | null>;
-  /** Drops it; its pending deliveries become `dropped`. Answers whether there was one. */
+  /** Drops it; its pending deliveries become `dropped`, and stay listed. Answers whether there was one. */
   deleteWebhook(tenant: string, webhookId: string, at: number): Promise<boolean>;
   /**
-   * Puts messages into the outbox, with a delivery for each address. One that is there already changes nothing. Answers the new
-   * deliveries' ids.
+   * Puts messages into the outbox, with a delivery for each address (`deliveryId`). One that is there already changes nothing. Answers
+   * the new deliveries' ids.
    */
   addMessages(messages: OutboxMessage[]): Promise<string[]>;
   /** Messages whose event is not in the event log yet, oldest first. */
@@ -103,12 +108,13 @@ export interface WebhookLedger {
   settlePublished(messageIds: string[]): Promise<void>;
   /**
    * Takes a pending delivery that is due, until `at + claimMs`. Null when it is settled, not due, taken, or its webhook disabled: then
-   * it waits until that is enabled again.
+   * it waits until that is enabled again. Its secrets are the webhook's that have not expired by `at`, newest first. Taken again with
+   * the same token it is the same taking.
    */
   takeDelivery(deliveryId: string, claim: { token: string; claimMs: number; at: number }): Promise<TakenDelivery | null>;
   /**
    * What came of an attempt, under its claim: `delivered`, `failed` for good, or due again at a time. `disable` disables the webhook in the
-   * same step. False when the claim is lost; nothing changed then.
+   * same step, updated at the attempt's time; what else disabled it stands. False when the claim is lost; nothing changed then.
    */
   settleDelivery(
     deliveryId: string,
@@ -123,15 +129,15 @@ export interface WebhookLedger {
   dueDeliveries(options: { at: number; limit: number }): Promise<{ tenant: string; deliveryId: string }[]>;
   /** How many are pending at enabled webhooks, and since when the longest due one is due. */
   deliveryBacklog(at: number): Promise<{ pending: number; oldestDueAt: number | null }>;
-  /** A webhook's deliveries, newest first, after a cursor. */
+  /** A webhook's deliveries, newest first, after a cursor (`listCursor`). Error: `request_invalid` for one that is none. */
   listDeliveries(
     tenant: string,
     webhookId: string,
     options: { status?: Delivery['status']; after?: string; limit: number },
   ): Promise<{ deliveries: Delivery[]; nextCursor: string | null }>;
   /**
-   * Makes deliveries of a webhook pending again, due at `at`, under their ids and sequence numbers: one, or those created in a range and
-   * of a status; those that are pending stay as they are. Answers their ids, at most `limit`, oldest first.
+   * Makes deliveries of a webhook pending again, due at `at`, under their ids and sequence numbers: one, or those created in a range
+   * (`since` and `until` included) and of a status; those that are pending stay as they are. Answers their ids, at most `limit`, oldest first.
    */
   replayDeliveries(
     tenant: string,
