@@ -15,10 +15,19 @@ export const QUESTION_SETTINGS = {
   ),
 };
 
+export const WEBHOOK_SETTINGS = {
+  webhookLogRetentionDays: setting(
+    'WEBHOOK_LOG_RETENTION_DAYS',
+    wholeNumber(1, 365).default(30),
+    'How long deliveries of webhooks stay in their log, and can be replayed, once they are delivered or given up.',
+  ),
+};
+
 export const SETTINGS = {
   redisUrl: SHARED_SETTINGS.redisUrl,
   ...ENGINE_SETTINGS,
   ...QUESTION_SETTINGS,
+  ...WEBHOOK_SETTINGS,
   healthHost: SHARED_SETTINGS.healthHost,
   healthPort: healthPort(8083),
 };

@@ -39,6 +39,7 @@ import { pageRoutes } from './routes/page-routes.ts';
 import { searchRoutes } from './routes/search-routes.ts';
 import { serviceRoutes } from './routes/service-routes.ts';
 import { tenantRoutes } from './routes/tenant-routes.ts';
+import { webhookRoutes } from './routes/webhook-routes.ts';
 import { createServer } from './server.ts';
 
 export interface QueryApiDeps {
@@ -137,6 +138,7 @@ export async function createQueryApi(
   itemRoutes(app, { removal, ledger, index, queue, logger, now, sleep, allowDirectorySources, allowedSources });
   const onChanged = () => ring.forget();
   keyRoutes(app, { ledger, now, randomBytes, onChanged });
+  webhookRoutes(app, { ledger, judgeUrl: deps.judgeUrl, now, sleep, randomBytes });
   tenantRoutes(app, { index, ledger, store, now, sleep, drainMs: config.tenantDrainMs, onChanged });
   migrationRoutes(app, {
     ledger,

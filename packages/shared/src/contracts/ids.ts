@@ -83,6 +83,11 @@ export function tenantPrefixes(tenant: string): string[] {
   return ['queries', 'questions', 'thumbnails', 'reports'].map((kind) => `${kind}/${tenant}/`);
 }
 
+/** Lock name that orders the changes of one webhook. */
+export function webhookLockKey(webhookId: string): string {
+  return `webhook:${webhookId}`;
+}
+
 /** Lock name that orders the deletions of one tenant. */
 export function tenantLockKey(tenant: string): string {
   return `tenant:${tenant}`;

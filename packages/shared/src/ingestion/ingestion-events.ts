@@ -2,6 +2,7 @@ import { makeEvent, type SightlineEvent } from '../contracts/events.ts';
 import type { Logger } from 'pino';
 import type { EventLog } from '../ports/event-log.ts';
 import type { Ingestion, Ledger } from '../ports/ledger.ts';
+import { ingestionMessage } from '../webhooks/outbox-messages.ts';
 
 const MAX_REASON_CHARS = 2_000;
 
@@ -13,20 +14,23 @@ interface Telling {
 }
 
 /**
- * `ingestion.completed`, to be published before the ledger says so: told again it has the same id. One whose failures are tried
- * again has further chunks then, and ends a second time.
+ * Tells of an ingestion's end, before the ledger says so: the event log, and through the outbox the webhooks. Told again it has the same
+ * id. One whose failures are tried again has further chunks then, and ends a second time. Errors: `events_unavailable`, those of the ledger.
  */
-export function eventOfEnd(
+export async function tellEnd(
+  deps: { ledger: Pick<Ledger, 'addMessages'>; events: Pick<EventLog, 'publish'> },
   ingestion: Ingestion,
-  status: 'completed' | 'failed' | 'cancelled',
-  reason: string | null,
+  end: { status: 'completed' | 'failed' | 'cancelled'; reason: string | null },
   telling: Telling,
-): SightlineEvent {
-  return makeEvent('ingestion.completed', {
+): Promise<void> {
+  const event = makeEvent('ingestion.completed', {
     ...commonOf(ingestion, telling),
-    version: [status, ingestion.nextChunkNo],
-    data: { ...dataOf(ingestion, reason), status },
+    version: [end.status, ingestion.nextChunkNo],
+    data: { ...dataOf(ingestion, end.reason), status: end.status },
   });
+  await deps.events.publish([event]);
+  // Its deliveries are found by the sweep of generate-worker: nobody waits for them here.
+  await deps.ledger.addMessages([ingestionMessage(event)]);
 }
 
 /** `ingestion.paused`: once for each reason at each point of its progress. */

@@ -125,6 +125,8 @@ export interface WebhookLedger {
       disable?: 'gone' | 'failing';
     },
   ): Promise<boolean>;
+  /** A worker that lives gives up what it took and has not sent: it is due as it was before. Nothing under another's claim. */
+  giveBackDelivery(deliveryId: string, token: string): Promise<void>;
   /** Pending deliveries of enabled addresses that are due by `at` and not taken, the one due longest first. */
   dueDeliveries(options: { at: number; limit: number }): Promise<{ tenant: string; deliveryId: string }[]>;
   /** How many are pending at enabled webhooks, and since when the longest due one is due. */

@@ -2,7 +2,7 @@ import type { JobData } from '@sightline/shared/contracts/jobs';
 import { planLockKey } from '@sightline/shared/contracts/ids';
 import { overlaps, sourcePlace } from '@sightline/shared/contracts/source-place';
 import { acceptsFailuresSetting } from '@sightline/shared/ingestion/failure-storms';
-import { eventOfEnd, tellPause } from '@sightline/shared/ingestion/ingestion-events';
+import { tellEnd, tellPause } from '@sightline/shared/ingestion/ingestion-events';
 import { withFreeKey, type HeldLease } from '@sightline/shared/ingestion/key-lease';
 import type { Ingestion, IngestionStatus } from '@sightline/shared/ports/ledger';
 import { reasonFor, toSightlineError } from '@sightline/shared/runtime/errors';
@@ -94,7 +94,7 @@ async function fail(deps: PlanDeps, ingestion: Ingestion, reason: string, traceI
   const { ingestionId, tenant } = ingestion;
   const present = (await deps.ledger.getIngestion(tenant, ingestionId)) ?? ingestion;
   if (!ACTIVE.includes(present.status)) return;
-  await deps.events.publish([eventOfEnd(present, 'failed', reason, { service: 'ingest-worker', traceId, at: deps.now() })]);
+  await tellEnd(deps, present, { status: 'failed', reason }, { service: 'ingest-worker', traceId, at: deps.now() });
   await deps.ledger.putSetting(acceptsFailuresSetting(ingestionId), null);
   if (!(await deps.ledger.setStatus(ingestionId, ACTIVE, 'failed', { reason, at: deps.now() }))) return;
   const failed = await deps.ledger.getIngestion(tenant, ingestionId);

@@ -1,6 +1,6 @@
 import { totalsIn } from '@sightline/shared/contracts/dry-run';
 import { acceptsFailuresSetting } from '@sightline/shared/ingestion/failure-storms';
-import { eventOfEnd } from '@sightline/shared/ingestion/ingestion-events';
+import { tellEnd } from '@sightline/shared/ingestion/ingestion-events';
 import { z } from 'zod';
 import type { Ingestion } from '@sightline/shared/ports/ledger';
 import { addPlannedChunk, type Planning } from './add-planned-chunk.ts';
@@ -67,7 +67,7 @@ async function complete({ deps, ingestion, traceId, signal, lease }: Planning): 
   if (then?.status === 'cancelled') await endCancelled(deps, then, traceId, signal);
   if (!then || then.hold || then.status === 'cancelled') return false;
   lease.assertHeld();
-  await deps.events.publish([eventOfEnd(now, 'completed', null, { service: 'ingest-worker', traceId, at })]);
+  await tellEnd(deps, now, { status: 'completed', reason: null }, { service: 'ingest-worker', traceId, at });
   await deps.ledger.putSetting(acceptsFailuresSetting(ingestionId), null);
   await deps.ledger.setStatus(ingestionId, ['planning', 'running', 'paused'], 'completed', { at });
   return true;
@@ -76,7 +76,7 @@ async function complete({ deps, ingestion, traceId, signal, lease }: Planning): 
 /** The report is what says that this was done. */
 export async function endCancelled(deps: PlanDeps, ingestion: Ingestion, traceId: string, signal: AbortSignal): Promise<void> {
   const at = ingestion.finishedAt ?? deps.now();
-  await deps.events.publish([eventOfEnd(ingestion, 'cancelled', ingestion.reason, { service: 'ingest-worker', traceId, at })]);
+  await tellEnd(deps, ingestion, { status: 'cancelled', reason: ingestion.reason }, { service: 'ingest-worker', traceId, at });
   await deps.ledger.putSetting(acceptsFailuresSetting(ingestion.ingestionId), null);
   await writeReport(deps, ingestion, signal);
 }

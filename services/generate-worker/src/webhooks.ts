@@ -1,0 +1,142 @@
+import type { JobName } from '@sightline/shared/contracts/jobs';
+import type { EventLog } from '@sightline/shared/ports/event-log';
+import type { JobHandler, QueueEngine } from '@sightline/shared/ports/queue-engine';
+import type { WebhookLedger } from '@sightline/shared/ports/webhook-ledger';
+import { sleep } from '@sightline/shared/runtime/sleep';
+import { driveDeliveries } from '@sightline/shared/webhooks/drive-deliveries';
+import type { Logger } from 'pino';
+import type { Registry } from 'prom-client';
+import { newId } from '@sightline/shared/contracts/ids';
+import { publishMessages } from './core/webhooks/publish-messages.ts';
+import { ReceiverSlots } from './core/webhooks/receiver-slots.ts';
+import { sendDelivery, type WebhookHttp } from './core/webhooks/send-delivery.ts';
+import { pruneLog, sweepDeliveries } from './core/webhooks/sweep-deliveries.ts';
+import { openWebhookMetrics } from './webhook-metrics.ts';
+
+export interface WebhooksConfig {
+  /** Deliveries in flight at once, and of one receiver. */
+  concurrency: number;
+  perReceiver: number;
+  /** Of an attempt; the standard asks for 15 to 30 seconds. */
+  timeoutMs: number;
+  /** How long a worker that died keeps others from its delivery. */
+  claimMs: number;
+  /** Between two looks at what is due, and at the outbox where nobody tells of a new message. */
+  sweepEveryMs: number;
+  /** How long settled deliveries and their messages are kept. */
+  keepMs: number;
+  drainMs: number;
+}
+
+const DEFAULTS: WebhooksConfig = {
+  concurrency: 16,
+  perReceiver: 4,
+  timeoutMs: 20_000,
+  claimMs: 45_000,
+  sweepEveryMs: 2_000,
+  keepMs: 30 * 24 * 3_600_000,
+  // What is not over then is broken off and sent again by another: once more than needed.
+  drainMs: 10_000,
+};
+
+const PRUNE_EVERY_MS = 3_600_000;
+const PUBLISHED_AT_ONCE = 100;
+/** While the event log is away. */
+const FIRST_PAUSE_MS = 500;
+const LONGEST_PAUSE_MS = 15_000;
+
+export interface WebhooksDeps {
+  ledger: WebhookLedger;
+  events: Pick<EventLog, 'publish'>;
+  queue: Pick<QueueEngine, 'add' | 'work'>;
+  /** Guarded: it judges every address that it connects to. */
+  http: WebhookHttp;
+  logger: Logger;
+  registry: Registry;
+  /** What is left out has its default. */
+  config: Partial<WebhooksConfig>;
+  /** Unix milliseconds, by default the system's. */
+  now?: () => number;
+}
+
+export interface Webhooks {
+  /** Told after a message was put into the outbox: has its deliveries sent and its event published at once. Never throws. */
+  told: (tenant: string, deliveryIds: string[]) => void;
+  close: () => Promise<void>;
+}
+
+/** Sends what is due and publishes what the outbox holds, until closed. */
+export async function startWebhooks(deps: WebhooksDeps): Promise<Webhooks> {
+  const { ledger, events, queue, http, logger, registry, now = Date.now } = deps;
+  const config: WebhooksConfig = { ...DEFAULTS, ...deps.config };
+  const metrics = openWebhookMetrics(registry, ledger);
+  const slots = new ReceiverSlots(config.perReceiver);
+  const { timeoutMs, claimMs } = config;
+  const again: typeof sending.drive = (deliveries) => driveDeliveries(queue, deliveries, { again: true });
+  const sending = { ledger, http, slots, drive: again, now, random: Math.random, newToken: newId, timeoutMs, claimMs };
+  const handlers: { [N in Extract<JobName, 'webhook'>]: JobHandler<N> } = {
+    webhook: async (delivery, { signal }) => metrics.count(await sendDelivery(sending, delivery, signal)),
+  };
+  const worker = await queue.work('webhook', handlers.webhook, { concurrency: config.concurrency });
+
+  const stopping = new AbortController();
+  const { signal } = stopping;
+  const warn = (error: unknown, message: string): void => logger.warn({ err: error }, message);
+  let wake = (): void => {};
+  const publishing = (async () => {
+    let pauseMs = FIRST_PAUSE_MS;
+    while (!signal.aborted) {
+      const woken = new Promise<void>((resolve) => (wake = resolve));
+      try {
+        const published = await publishMessages({ ledger, events, warn }, PUBLISHED_AT_ONCE);
+        metrics.countPublished(published);
+        pauseMs = FIRST_PAUSE_MS;
+        if (published < PUBLISHED_AT_ONCE) await orAfter(woken, config.sweepEveryMs, signal);
+      } catch (error) {
+        warn(error, 'events of the outbox wait');
+        await sleep(pauseMs, signal).catch(() => {});
+        pauseMs = Math.min(pauseMs * 2, LONGEST_PAUSE_MS);
+      }
+    }
+  })();
+
+  const sweep = { ledger, slots, drive: (deliveries: Parameters<typeof again>[0]) => driveDeliveries(queue, deliveries), now };
+  const sweeping = (async () => {
+    let pruneAt = performance.now();
+    while (!signal.aborted) {
+      try {
+        await sweepDeliveries(sweep);
+        if (performance.now() >= pruneAt) {
+          pruneAt = performance.now() + PRUNE_EVERY_MS;
+          const dropped = await pruneLog(sweep, config.keepMs, signal);
+          if (dropped > 0) logger.info({ dropped }, 'old messages of webhooks');
+        }
+      } catch (error) {
+        warn(error, 'sweep of webhooks');
+      }
+      await sleep(config.sweepEveryMs, signal).catch(() => {});
+    }
+  })();
+
+  const driving = new Set<Promise<void>>();
+  return {
+    told(tenant, deliveryIds) {
+      wake();
+      const deliveries = deliveryIds.map((deliveryId) => ({ tenant, deliveryId }));
+      const driven = driveDeliveries(queue, deliveries)
+        .catch((error: unknown) => warn(error, 'deliveries wait for the sweep'))
+        .finally(() => driving.delete(driven));
+      driving.add(driven);
+    },
+    async close() {
+      stopping.abort();
+      await Promise.all([publishing, sweeping, worker.close(config.drainMs), ...driving]);
+    },
+  };
+}
+
+async function orAfter(woken: Promise<void>, ms: number, signal: AbortSignal): Promise<void> {
+  const over = new AbortController();
+  await Promise.race([woken, sleep(ms, AbortSignal.any([signal, over.signal])).catch(() => {})]);
+  over.abort();
+}
