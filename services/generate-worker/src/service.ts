@@ -8,6 +8,7 @@ import type { VectorIndex } from '@sightline/shared/ports/vector-index';
 import { Closer, type RunningService } from '@sightline/shared/runtime/lifecycle';
 import { sleep } from '@sightline/shared/runtime/sleep';
 import { SearchVersions } from '@sightline/shared/search/search-versions';
+import { answeredMessage, failedMessage, staleMessage } from '@sightline/shared/webhooks/outbox-messages';
 import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';
 import { readPromptFiles } from './adapters/prompt-files.ts';
@@ -17,7 +18,9 @@ import type { Generator } from './core/generator.ts';
 import type { Letterbox } from './core/grounding/letterbox.ts';
 import { driveOwedQuestions, pruneQuestions } from './core/sweep-questions.ts';
 import { recheckAnswers, watchEvents, type WatchDeps } from './core/watch-answers.ts';
+import type { WebhookHttp } from './core/webhooks/send-delivery.ts';
 import { repeat } from './repeat.ts';
+import { startWebhooks } from './webhooks.ts';
 import { generateHandlers } from './worker.ts';
 
 export interface GenerateWorkerConfig {
@@ -28,6 +31,8 @@ export interface GenerateWorkerConfig {
   sweepEveryMs: number;
   pruneEveryMs: number;
   keepQuestionsMs: number;
+  /** How long settled deliveries of webhooks are kept. */
+  keepDeliveriesMs: number;
   /** How long a question may wait for what is away. */
   giveUpAfterMs: number;
   /** Workers that may die over a question before it is given up. */
@@ -45,6 +50,7 @@ const DEFAULTS: GenerateWorkerConfig = {
   sweepEveryMs: 2_000,
   pruneEveryMs: 10 * 60_000,
   keepQuestionsMs: 30 * 24 * 3_600_000,
+  keepDeliveriesMs: 30 * 24 * 3_600_000,
   giveUpAfterMs: 6 * 3_600_000,
   mostDeaths: 4,
   answerTokens: 512,
@@ -63,6 +69,8 @@ export interface GenerateWorkerDeps {
   queue: QueueEngine;
   generator: Generator;
   letterbox: Letterbox;
+  /** Guarded: it judges every address that it connects to. */
+  http: WebhookHttp;
   logger: Logger;
   registry: Registry;
   /** What is left out has its default. */
@@ -87,16 +95,26 @@ export async function startGenerateWorker(deps: GenerateWorkerDeps): Promise<Run
     warn: (message) => logger.warn(message),
   });
   const warn: AnswerDeps['warn'] = (error, message, about) => logger.warn({ err: error, ...about }, message);
-  const onFinished = async (): Promise<void> => {};
+  const prompts = await readPromptFiles();
+  const webhooks = await startWebhooks({
+    ledger,
+    events,
+    queue,
+    http: deps.http,
+    logger,
+    registry,
+    config: { keepMs: config.keepDeliveriesMs, drainMs: config.drainMs, sweepEveryMs: config.sweepEveryMs },
+  });
+  closer.push('webhooks', () => webhooks.close());
   const answers: AnswerDeps = {
     ledger,
     store,
     version: () => versions.current(),
     generator,
     letterbox: deps.letterbox,
-    ...(await readPromptFiles()),
+    ...prompts,
     messages: { answered: answeredMessage, failed: failedMessage },
-    onFinished,
+    onFinished: webhooks.told,
     metrics: openAnswerMetrics(registry, ledger),
     warn,
     newToken: newId,
@@ -114,7 +132,7 @@ export async function startGenerateWorker(deps: GenerateWorkerDeps): Promise<Run
     ledger,
     index: () => versions.current().index,
     message: staleMessage,
-    onMarked: onFinished,
+    onMarked: webhooks.told,
     now: Date.now,
   };
   try {

@@ -3,7 +3,7 @@ import type { Question, QuestionLedger } from '@sightline/shared/ports/question-
 import type { OutboxMessage } from '@sightline/shared/ports/webhook-ledger';
 import type { QuestionResult } from '@sightline/shared/contracts/questions';
 import type { SearchVersion } from '@sightline/shared/search/search-versions';
-import type { SightlineError } from '@sightline/shared/runtime/errors';
+import type { ErrorCode } from '@sightline/shared/runtime/errors';
 import type { ClaimDeps } from './claimed-question.ts';
 import type { Generator } from './generator.ts';
 import type { ClaimTemplate } from './grounding/check-claims.ts';
@@ -22,10 +22,10 @@ export interface AnswerDeps extends ClaimDeps {
   claimTemplate: ClaimTemplate;
   messages: {
     answered: (question: Question, result: QuestionResult, at: number) => OutboxMessage;
-    failed: (question: Question, error: Pick<SightlineError, 'code'> & { detail: string | null }, at: number) => OutboxMessage;
+    failed: (question: Question, error: { code: ErrorCode; detail: string | null }, at: number) => OutboxMessage;
   };
-  /** Has the outbox looked at: its messages and these deliveries. */
-  onFinished: (tenant: string, deliveryIds: string[]) => Promise<void>;
+  /** Has the outbox looked at, which is owed already: its messages and these deliveries. Never throws. */
+  onFinished: (tenant: string, deliveryIds: string[]) => void;
   metrics: AnswerMetrics;
   warn: (error: unknown, message: string, about: Record<string, unknown>) => void;
   sleep: (ms: number, signal?: AbortSignal) => Promise<void>;

@@ -74,11 +74,7 @@ function isOwnMatter({ code }: SightlineError): boolean {
 /** Who lost the claim at the last moment has nothing to do: the question is another's, or over. */
 async function finish(deps: AnswerDeps, question: Question, token: string, end: QuestionEnd): Promise<void> {
   const done = await deps.ledger.finishQuestion(question.questionId, token, end);
-  // The outbox is owed already: what cannot be driven now is found by the sweep.
-  if (done)
-    await deps
-      .onFinished(question.tenant, done.deliveryIds)
-      .catch((error: unknown) => deps.warn(error, 'deliveries wait for the sweep', { questionId: question.questionId }));
+  if (done) deps.onFinished(question.tenant, done.deliveryIds);
 }
 
 async function workOn(

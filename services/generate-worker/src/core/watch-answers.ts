@@ -13,7 +13,7 @@ export interface WatchDeps {
   ledger: Pick<QuestionLedger, 'questionsCiting' | 'getQuestion' | 'markStale' | 'recheckQuestions' | 'settleRecheck'>;
   index: () => Pick<VectorIndex, 'findByItem' | 'get'>;
   message: (question: Question, stale: { assetId: string; because: 'changed' | 'gone' }, at: number) => OutboxMessage;
-  onMarked: (tenant: string, deliveryIds: string[]) => Promise<void>;
+  onMarked: (tenant: string, deliveryIds: string[]) => void;
   now: () => number;
 }
 
@@ -57,7 +57,7 @@ async function markWhereStale(deps: WatchDeps, tenant: string, questionId: strin
     if (!because) continue;
     const at = deps.now();
     const done = await deps.ledger.markStale(questionId, deps.message(question, { assetId: citation.assetId, because }, at), at);
-    if (done) await deps.onMarked(tenant, done.deliveryIds);
+    if (done) deps.onMarked(tenant, done.deliveryIds);
     return done !== null;
   }
   return false;

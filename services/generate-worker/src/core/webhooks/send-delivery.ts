@@ -90,7 +90,11 @@ export async function sendDelivery(deps: SendDeps, delivery: DeliveryRef, signal
 }
 
 /** Null when it was not tried, or broken off from here. */
-async function post({ http, now, timeoutMs }: SendDeps, { delivery, message, to }: TakenDelivery, signal: AbortSignal): Promise<Tried | null> {
+async function post(
+  { http, now, timeoutMs }: SendDeps,
+  { delivery, message, to }: TakenDelivery,
+  signal: AbortSignal,
+): Promise<Tried | null> {
   const body = webhookBody(message, delivery.sequence);
   const at = now();
   const headers = {
@@ -103,7 +107,15 @@ async function post({ http, now, timeoutMs }: SendDeps, { delivery, message, to 
     retryAfter,
   });
   try {
-    const request = { method: 'POST' as const, url: to.url, headers, body, timeoutMs, maxResponseBytes: MAX_ANSWER_BYTES, signal };
+    const request = {
+      method: 'POST' as const,
+      url: to.url,
+      headers,
+      body,
+      timeoutMs,
+      maxResponseBytes: MAX_ANSWER_BYTES,
+      signal,
+    };
     const answer = await http.request(request);
     return tried(answer.status, null, answer.headers['retry-after']);
   } catch (thrown) {

@@ -11,7 +11,9 @@ export function signedHeaders(messageId: string, at: number, body: string, secre
   return {
     'webhook-id': messageId,
     'webhook-timestamp': String(Math.floor(at / 1000)),
-    'webhook-signature': secrets.map((secret) => new Webhook(keyOf(secret), { format: 'raw' }).sign(messageId, time, body)).join(' '),
+    'webhook-signature': secrets
+      .map((secret) => new Webhook(keyOf(secret), { format: 'raw' }).sign(messageId, time, body))
+      .join(' '),
   };
 }
 

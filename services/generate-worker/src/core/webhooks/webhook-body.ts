@@ -20,7 +20,9 @@ export function webhookBody(
     JSON.stringify({ type, timestamp: new Date(at).toISOString(), data: { ...content, sequence } });
   const body = bodyOf(whole);
   if (fits(body)) return body;
-  const kept: Record<string, unknown> = Object.fromEntries(KEPT.filter((name) => name in whole).map((name) => [name, whole[name]]));
+  const kept: Record<string, unknown> = Object.fromEntries(
+    KEPT.filter((name) => name in whole).map((name) => [name, whole[name]]),
+  );
   const { answer } = whole;
   if (typeof answer !== 'string') return bodyOf({ ...kept, truncated: true });
   return longest(answer, (text) => bodyOf({ ...kept, answer: text, truncated: true }));
