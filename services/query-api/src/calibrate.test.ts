@@ -7,7 +7,7 @@ import { calibrationOf, judge, type LabelledQuery } from './core/calibrate.ts';
 import type { CandidateDeps } from '@sightline/shared/search/find-candidates';
 import { RecordKeywords } from '@sightline/shared/search/record-keywords';
 import { openRig, type Rig } from './testing/query-api-rig.ts';
-import { encodeText, encodeWordsInImageSpace, toySpec } from './testing/toy-encoder.ts';
+import { encodeText, encodeWordsInImageSpace, toySpec } from '@sightline/shared/testing/toy-encoder';
 
 const THINGS = ['lamp', 'shoe', 'kettle', 'chair', 'pillow', 'clock', 'spoon', 'basket', 'ladder', 'mirror', 'carpet', 'bottle'];
 const ABSENT = [

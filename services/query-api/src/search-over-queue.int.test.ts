@@ -18,7 +18,7 @@ import { Closer } from '@sightline/shared/runtime/lifecycle';
 import type { JobWorker } from '@sightline/shared/ports/queue-engine';
 import { startQueryApi } from './service.ts';
 import { pictureDataUrl } from './testing/query-api-rig.ts';
-import { answerEncodeQuery, encodeColour, encodeText, toySpec } from './testing/toy-encoder.ts';
+import { answerEncodeQuery, encodeColour, encodeText, toySpec } from '@sightline/shared/testing/toy-encoder';
 
 const logger = pino({ level: 'silent' });
 const closer = new Closer(logger);

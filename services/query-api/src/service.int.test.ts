@@ -16,7 +16,7 @@ import { Closer } from '@sightline/shared/runtime/lifecycle';
 import { createApiKey } from './core/api-keys.ts';
 import { startQueryApi } from './service.ts';
 import { InProcessQueue, openRig } from './testing/query-api-rig.ts';
-import { answerEncodeQuery, toySpec } from './testing/toy-encoder.ts';
+import { answerEncodeQuery, toySpec } from '@sightline/shared/testing/toy-encoder';
 
 const logger = pino({ level: 'silent' });
 const closer = new Closer(logger);

@@ -24,7 +24,7 @@ import type { QueueEngine } from '@sightline/shared/ports/queue-engine';
 import type { queryApiConfig } from '../config.ts';
 import type { RateLimitStore } from '../rate-limits.ts';
 import { createQueryApi } from '../service.ts';
-import { answerEncodeQuery, encodeColour, encodeText, toySpec } from './toy-encoder.ts';
+import { answerEncodeQuery, encodeColour, encodeText, toySpec } from '@sightline/shared/testing/toy-encoder';
 
 /** The queue port answered in this process: requests go to the toy encoder, added jobs are kept to be looked at. */
 export class InProcessQueue implements QueueEngine {

@@ -1,9 +1,9 @@
 import sharp from 'sharp';
-import type { EncodeQueryResult, JobData } from '@sightline/shared/contracts/jobs';
-import type { ObjectStore } from '@sightline/shared/ports/object-store';
-import { SYSTEM_BUCKET } from '@sightline/shared/contracts/ids';
-import type { IndexSpec } from '@sightline/shared/ports/vector-index';
-import { analyse } from '@sightline/shared/retrieval/analyser';
+import type { EncodeQueryResult, JobData } from '../src/contracts/jobs.ts';
+import type { ObjectStore } from '../src/ports/object-store.ts';
+import { SYSTEM_BUCKET } from '../src/contracts/ids.ts';
+import type { IndexSpec } from '../src/ports/vector-index.ts';
+import { analyse } from '../src/retrieval/analyser.ts';
 
 const TEXT_DIMENSIONS = 64;
 
