@@ -1,9 +1,9 @@
+import { DEFAULT_DECODE_LIMITS } from '@sightline/shared/adapters/sharp-picture-guard';
 import { STORM_SETTINGS } from '@sightline/shared/ingestion/storm-settings';
 import { z } from 'zod';
 import { ENGINE_SETTINGS } from '@sightline/shared/runtime/engine-settings';
 import { SHARED_SETTINGS, healthPort, setting, wholeNumber } from '@sightline/shared/runtime/config';
 import { variantNames } from './adapters/pack-reader.ts';
-import { DEFAULT_DECODE_LIMITS } from './adapters/sharp-decoder.ts';
 
 const lane = z.enum(['interactive', 'event', 'bulk']);
 

@@ -146,13 +146,9 @@ function event<T extends string, D extends z.ZodType>(type: T, data: D) {
     id: z.uuid().meta({ description: 'The same each time the event is delivered: what was seen before can be skipped.' }),
     source: z.string().min(1).max(256).meta({ description: 'The service that tells it.' }),
     type: z.literal(type),
-    subject: z
-      .string()
-      .min(1)
-      .max(256)
-      .meta({
-        description: "The asset's, the ingestion's, the audit's or the question's id; events of one subject are in order.",
-      }),
+    subject: z.string().min(1).max(256).meta({
+      description: "The asset's, the ingestion's, the audit's or the question's id; events of one subject are in order.",
+    }),
     time: z.iso.datetime().meta({ description: 'When it happened.' }),
     datacontenttype: z.literal('application/json'),
     dataschema: z.literal(dataSchemaOf(type)),

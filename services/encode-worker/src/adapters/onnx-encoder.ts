@@ -1,4 +1,5 @@
 import type { Logger } from 'pino';
+import type { DecodeLimits } from '@sightline/shared/adapters/sharp-picture-guard';
 import type { Lane } from '@sightline/shared/contracts/jobs';
 import type { IndexSpec } from '@sightline/shared/ports/vector-index';
 import { SightlineError } from '@sightline/shared/runtime/errors';
@@ -17,7 +18,7 @@ import { HfTokenizer } from './hf-tokenizer.ts';
 import { indexSpec, loadRequest } from './loaded-pack.ts';
 import { proveEncoder, type ProofReport } from './prove-encoder.ts';
 import { readEncoderPack, type Variant } from './pack-reader.ts';
-import { DEFAULT_DECODE_LIMITS, SharpDecoder, type DecodeLimits } from './sharp-decoder.ts';
+import { SharpDecoder } from './sharp-decoder.ts';
 
 export interface OnnxEncoderOptions {
   packDir: string;
@@ -81,7 +82,7 @@ export class OnnxEncoder implements Encoder {
     this.languages = pack.languages;
     this.#options = options;
     this.#layouts = viewLayouts(pack.plan, pack.multiScale);
-    this.#decoder = new SharpDecoder(pack.plan, this.#layouts, options.limits ?? DEFAULT_DECODE_LIMITS);
+    this.#decoder = new SharpDecoder(pack.plan, this.#layouts, options.limits);
     const imageText = new HfTokenizer(pack.imageText);
     this.#tokenizers = { imageText, text: pack.text === pack.imageText ? imageText : new HfTokenizer(pack.text) };
     this.#scheduler = new BatchScheduler({

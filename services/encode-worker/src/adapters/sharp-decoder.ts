@@ -1,32 +1,11 @@
 import sharp, { type Sharp, type SharpOptions } from 'sharp';
-import { SightlineError, type ErrorCode } from '@sightline/shared/runtime/errors';
+import { SharpPictureGuard, type DecodeLimits } from '@sightline/shared/adapters/sharp-picture-guard';
+import type { PictureFormat } from '@sightline/shared/pictures/picture-format';
+import { SightlineError } from '@sightline/shared/runtime/errors';
 import type { DecodedPicture } from '../core/encoder.ts';
-import { detectPictureFormat, type PictureFormat } from '../core/picture-format.ts';
-import { readPictureHeader } from '../core/picture-header.ts';
 import { pictureView, type PictureView, type ViewLayout } from '../core/picture-view.ts';
 import type { Colour, PreprocessingPlan, Size } from '../core/preprocessing.ts';
 import { enlarge } from '../core/enlarge.ts';
-import { PixelBudget } from '../core/pixel-budget.ts';
-
-/** Limits on what a stranger's file may cost. */
-export interface DecodeLimits {
-  maxPictureBytes: number;
-  /** Of one picture, and of all that are being decoded at a time. */
-  maxPicturePixels: number;
-  /** Long side over short side: 1 x 20,000 resized by its short side would be 224 x 4,480,000. */
-  maxAspect: number;
-  timeoutSeconds: number;
-}
-
-export const DEFAULT_DECODE_LIMITS: DecodeLimits = {
-  maxPictureBytes: 64 * 1024 * 1024,
-  maxPicturePixels: 50_000_000,
-  maxAspect: 400,
-  timeoutSeconds: 30,
-};
-
-/** The loaders that libvips may use: six formats, from memory. Everything else (SVG, PDF, ImageMagick, files) stays shut. */
-const LOADERS = ['Jpeg', 'Png', 'Webp', 'Nsgif', 'Tiff', 'Heif'].map((name) => `VipsForeignLoad${name}Buffer`);
 
 /**
  * Turns bytes into the network's input as `plan` says, on libvips' threads. Alpha is laid on white, EXIF orientation is
@@ -36,42 +15,23 @@ const LOADERS = ['Jpeg', 'Png', 'Webp', 'Nsgif', 'Tiff', 'Heif'].map((name) => `
 export class SharpDecoder {
   readonly #plan: PreprocessingPlan;
   readonly #layouts: ViewLayout[];
-  readonly #limits: DecodeLimits;
-  readonly #budget: PixelBudget;
+  readonly #guard: SharpPictureGuard;
 
-  constructor(plan: PreprocessingPlan, layouts: ViewLayout[], limits: DecodeLimits = DEFAULT_DECODE_LIMITS) {
-    sharp.block({ operation: ['VipsForeignLoad'] });
-    sharp.unblock({ operation: LOADERS });
-    // One thread a picture and several pictures at a time: fewer hand-overs than several threads on one. The cache would
-    // keep strangers' pictures in memory, and no picture comes twice.
-    sharp.concurrency(1);
-    sharp.cache(false);
+  constructor(plan: PreprocessingPlan, layouts: ViewLayout[], limits?: DecodeLimits) {
     this.#plan = plan;
     this.#layouts = layouts;
-    this.#limits = limits;
-    this.#budget = new PixelBudget(limits.maxPicturePixels);
+    this.#guard = new SharpPictureGuard(limits);
   }
 
   /** Errors: the picture_* codes. */
-  async decode(bytes: Uint8Array): Promise<DecodedPicture> {
-    if (bytes.length > this.#limits.maxPictureBytes) throw new SightlineError('picture_too_many_bytes', `${bytes.length} bytes.`);
-    const format = detectPictureFormat(bytes);
-    const header = readPictureHeader(bytes, format);
-    this.#checkSize(header);
-    const release = await this.#budget.take(header.widthPx * header.heightPx);
-    try {
-      return await this.#decode(bytes, format);
-    } catch (error) {
-      throw asPictureError(error);
-    } finally {
-      release();
-    }
+  decode(bytes: Uint8Array): Promise<DecodedPicture> {
+    return this.#guard.admit(bytes, (format) => this.#decode(bytes, format));
   }
 
   async #decode(bytes: Uint8Array, format: PictureFormat): Promise<DecodedPicture> {
     const metadata = await sharp(bytes, this.#options()).metadata();
     const size = { widthPx: metadata.autoOrient.width, heightPx: metadata.autoOrient.height };
-    this.#checkSize(size);
+    this.#guard.checkSize(size);
     let open = metadata.space === 'cmyk' ? await this.#openCmyk(bytes) : () => this.#open(bytes, format);
     let drawn = size;
     if (this.#plan.square && size.widthPx !== size.heightPx)
@@ -107,7 +67,7 @@ export class SharpDecoder {
     }
     const { data, info } = await picture
       .toColourspace('srgb')
-      .timeout({ seconds: this.#limits.timeoutSeconds })
+      .timeout({ seconds: this.#guard.limits.timeoutSeconds })
       .raw({ depth: 'uchar' })
       .toBuffer({ resolveWithObject: true });
     if (info.channels !== 3 || info.width !== window.widthPx || info.height !== window.heightPx) {
@@ -128,7 +88,7 @@ export class SharpDecoder {
       .autoOrient()
       .pipelineColourspace('cmyk')
       .toColourspace('cmyk')
-      .timeout({ seconds: this.#limits.timeoutSeconds })
+      .timeout({ seconds: this.#guard.limits.timeoutSeconds })
       .raw({ depth: 'uchar' })
       .toBuffer({ resolveWithObject: true });
     if (info.channels !== 4) throw new SightlineError('picture_colours_unsupported', `CMYK with ${info.channels} channels.`);
@@ -136,14 +96,14 @@ export class SharpDecoder {
     return () =>
       sharp(rgb, {
         raw: { width: info.width, height: info.height, channels: 3 },
-        limitInputPixels: this.#limits.maxPicturePixels,
+        limitInputPixels: this.#guard.limits.maxPicturePixels,
       });
   }
 
   /** LLaVA's `pad_to_square`: the margin before is the floor, and resizing comes after, so edges blend into the colour. */
   async #padToSquare(picture: Sharp, size: Size, [r, g, b]: Colour): Promise<[() => Sharp, Size]> {
     const side = Math.max(size.widthPx, size.heightPx);
-    if (side * side > this.#limits.maxPicturePixels)
+    if (side * side > this.#guard.limits.maxPicturePixels)
       throw new SightlineError('picture_too_many_pixels', `${side} x ${side} once padded.`);
     const [left, top] = [Math.floor((side - size.widthPx) / 2), Math.floor((side - size.heightPx) / 2)];
     const margins = { left, top, right: side - size.widthPx - left, bottom: side - size.heightPx - top };
@@ -151,30 +111,17 @@ export class SharpDecoder {
       .flatten({ background: '#ffffff' })
       .toColourspace('srgb')
       .extend({ ...margins, background: { r, g, b } })
-      .timeout({ seconds: this.#limits.timeoutSeconds })
+      .timeout({ seconds: this.#guard.limits.timeoutSeconds })
       .raw({ depth: 'uchar' })
       .toBuffer();
     if (data.length !== side * side * 3) throw new SightlineError('picture_colours_unsupported');
     const raw = { width: side, height: side, channels: 3 } as const;
-    return [() => sharp(data, { raw, limitInputPixels: this.#limits.maxPicturePixels }), { widthPx: side, heightPx: side }];
+    return [() => sharp(data, { raw, limitInputPixels: this.#guard.limits.maxPicturePixels }), { widthPx: side, heightPx: side }];
   }
 
+  /** Profiles are ignored, as Pillow does. */
   #options(): SharpOptions {
-    return {
-      failOn: 'warning',
-      limitInputPixels: this.#limits.maxPicturePixels,
-      sequentialRead: true,
-      ignoreIcc: true,
-      page: 0,
-      pages: 1,
-    };
-  }
-
-  #checkSize({ widthPx, heightPx }: Size): void {
-    if (widthPx * heightPx > this.#limits.maxPicturePixels)
-      throw new SightlineError('picture_too_many_pixels', `${widthPx} x ${heightPx}.`);
-    if (Math.max(widthPx, heightPx) > Math.min(widthPx, heightPx) * this.#limits.maxAspect)
-      throw new SightlineError('picture_aspect_extreme', `${widthPx} x ${heightPx}.`);
+    return { ...this.#guard.options(), ignoreIcc: true };
   }
 }
 
@@ -230,23 +177,4 @@ function concatenate(parts: Uint8Array[]): Uint8Array {
     at += part.length;
   }
   return out;
-}
-
-/** libvips reports faults as text only; this is the one place that reads it. */
-const FAULTS: [pattern: RegExp, code: ErrorCode][] = [
-  [/exceeds pixel limit|too large|dimensions exceed|security limit/i, 'picture_too_many_pixels'],
-  [/timeout/i, 'picture_too_slow'],
-  // libjpeg says this of a stray marker among the pixels; a file that really ends early was found before decoding.
-  [/corrupt jpeg data/i, 'picture_corrupt'],
-  [
-    /premature|truncat|unexpected end|end of (file|stream|data|input)|read(ing)? past|not enough data|out of data|insufficient data/i,
-    'picture_truncated',
-  ],
-];
-
-function asPictureError(error: unknown): SightlineError {
-  if (error instanceof SightlineError) return error;
-  const text = error instanceof Error ? error.message : String(error);
-  const code = FAULTS.find(([pattern]) => pattern.test(text))?.[1] ?? 'picture_corrupt';
-  return new SightlineError(code, `The decoder says: ${text.replace(/\s+/g, ' ').slice(0, 200)}`, { cause: error });
 }

@@ -1,5 +1,5 @@
 import { crc32 } from 'node:zlib';
-import { SightlineError } from '@sightline/shared/runtime/errors';
+import { SightlineError } from '../runtime/errors.ts';
 import type { PictureFormat } from './picture-format.ts';
 
 /** What a file claims before anything is decoded. Stored size, before EXIF orientation. */

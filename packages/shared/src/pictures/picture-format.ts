@@ -1,5 +1,5 @@
 import { isUtf8 } from 'node:buffer';
-import { SightlineError } from '@sightline/shared/runtime/errors';
+import { SightlineError } from '../runtime/errors.ts';
 
 /** The formats decoded here. */
 export type PictureFormat = 'jpeg' | 'png' | 'webp' | 'gif' | 'tiff' | 'avif';
