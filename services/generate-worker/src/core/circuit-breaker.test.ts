@@ -1,0 +1,53 @@
+import { expect, test } from '@jest/globals';
+import { CircuitBreaker } from './circuit-breaker.ts';
+
+function breakerOf(random = () => 1) {
+  let now = 0;
+  return { breaker: new CircuitBreaker(3, { now: () => now, random }), pass: (ms: number) => (now += ms) };
+}
+
+test('three failures in a row open it, and a success in between begins the count again', () => {
+  const { breaker } = breakerOf();
+  expect([breaker.failed(), breaker.failed()]).toEqual([false, false]);
+  expect(breaker.succeeded()).toBe(false);
+  expect([breaker.failed(), breaker.failed(), breaker.failed(), breaker.failed()]).toEqual([false, false, true, false]);
+  expect(breaker.state).toBe('open');
+});
+
+test('one probe at a time, ever later up to half a minute', () => {
+  const { breaker, pass } = breakerOf();
+  for (let n = 0; n < 3; n++) breaker.failed();
+  const waits: (number | null)[] = [];
+  for (let n = 0; n < 7; n++) {
+    waits.push(breaker.probeInMs);
+    expect(breaker.beginProbe()).toBe(false);
+    pass(breaker.probeInMs!);
+    expect(breaker.beginProbe()).toBe(true);
+    expect(breaker.beginProbe()).toBe(false);
+    expect(breaker.probeInMs).toBe(null);
+    breaker.probeFailed();
+  }
+  expect(waits).toEqual([1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000]);
+});
+
+test('probes are spread over the second half of their time', () => {
+  const { breaker } = breakerOf(() => 0);
+  for (let n = 0; n < 3; n++) breaker.failed();
+  expect(breaker.probeInMs).toBe(500);
+});
+
+test('a probe that is answered closes it, and the next outage is probed for early again', () => {
+  const { breaker, pass } = breakerOf();
+  for (let n = 0; n < 3; n++) breaker.failed();
+  pass(1_000);
+  breaker.beginProbe();
+  breaker.probeFailed();
+  pass(2_000);
+  breaker.beginProbe();
+  expect(breaker.succeeded()).toBe(true);
+  expect(breaker.state).toBe('closed');
+  breaker.probeFailed();
+  expect(breaker.state).toBe('closed');
+  for (let n = 0; n < 3; n++) breaker.failed();
+  expect(breaker.probeInMs).toBe(1_000);
+});
