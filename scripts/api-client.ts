@@ -33,12 +33,22 @@ export class ApiClient {
     return this.#call('GET', path, schema);
   }
 
-  post<T>(path: string, body: unknown, schema: z.ZodType<T>): Promise<T> {
-    return this.#call('POST', path, schema, body);
+  post<T>(path: string, body: unknown, schema: z.ZodType<T>, headers: Record<string, string> = {}): Promise<T> {
+    return this.#call('POST', path, schema, body, headers);
   }
 
-  async #call<T>(method: string, path: string, schema: z.ZodType<T>, body?: unknown): Promise<T> {
-    const headers = { ...this.#headers, ...(body === undefined ? {} : { 'content-type': 'application/json' }) };
+  patch<T>(path: string, body: unknown, schema: z.ZodType<T>): Promise<T> {
+    return this.#call('PATCH', path, schema, body);
+  }
+
+  async #call<T>(
+    method: string,
+    path: string,
+    schema: z.ZodType<T>,
+    body?: unknown,
+    more: Record<string, string> = {},
+  ): Promise<T> {
+    const headers = { ...this.#headers, ...more, ...(body === undefined ? {} : { 'content-type': 'application/json' }) };
     const sent = body === undefined ? {} : { body: JSON.stringify(body) };
     const response = await fetch(this.url + path, { method, headers, ...sent }).catch((error: unknown) => {
       // The connection broke while the answer was awaited, or while a body was sent that is larger than is taken.

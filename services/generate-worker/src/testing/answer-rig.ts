@@ -45,7 +45,14 @@ export interface AnswerRig {
   /** Deliveries that were handed out. */
   told: { tenant: string; deliveryIds: string[] }[];
   /** A picture of one colour with a record on it; answers its asset id. */
-  add(item: { itemId: string; title: string; text: string; colour: [number, number, number]; tenant?: string; sizePx?: [number, number] }): Promise<string>;
+  add(item: {
+    itemId: string;
+    title: string;
+    text: string;
+    colour: [number, number, number];
+    tenant?: string;
+    sizePx?: [number, number];
+  }): Promise<string>;
   remove(assetId: string, tenant?: string): Promise<void>;
   ask(asking: Asking, tenant?: string): Promise<string>;
   /** Works it as a job does. */
@@ -130,7 +137,7 @@ export async function openAnswerRig(
     store,
     version: () => versions.current(),
     generator: opened,
-    letterbox: new SharpLetterbox({ sidePx: SIDE_PX }),
+    letterbox: new SharpLetterbox(SIDE_PX),
     ...(await readPromptFiles()),
     messages: { answered: answeredMessage, failed: failedMessage },
     onFinished: tell,
