@@ -13,6 +13,7 @@ const TYPES = Object.keys(EVENTS) as EventType[];
 const CHANNELS: Record<(typeof EVENTS)[EventType]['topic'], { title: string; description: string }> = {
   assets: { title: 'Assets', description: 'What became of pictures and passages. Key: the asset id.' },
   ingestions: { title: 'Ingestions', description: 'Ends and pauses of ingestions. Key: the ingestion id.' },
+  questions: { title: 'Questions', description: 'Ends of questions, and answers that went stale. Key: the question id.' },
   audits: { title: 'Audits', description: 'Ends of audits. Key: the audit id.' },
 };
 

@@ -1,4 +1,5 @@
 import type { JobName } from '@sightline/shared/contracts/jobs';
+import { DELIVERY_DELAYS_MS } from '@sightline/shared/contracts/webhooks';
 import type { EventLog } from '@sightline/shared/ports/event-log';
 import type { JobHandler, QueueEngine } from '@sightline/shared/ports/queue-engine';
 import type { WebhookLedger } from '@sightline/shared/ports/webhook-ledger';
@@ -8,7 +9,7 @@ import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';
 import { newId } from '@sightline/shared/contracts/ids';
 import { publishMessages } from './core/webhooks/publish-messages.ts';
-import { ReceiverSlots } from './core/webhooks/receiver-slots.ts';
+import { ReceiverSlots, type DeliveryRef } from './core/webhooks/receiver-slots.ts';
 import { sendDelivery, type WebhookHttp } from './core/webhooks/send-delivery.ts';
 import { pruneLog, sweepDeliveries } from './core/webhooks/sweep-deliveries.ts';
 import { openWebhookMetrics } from './webhook-metrics.ts';
@@ -19,6 +20,8 @@ export interface WebhooksConfig {
   perReceiver: number;
   /** Of an attempt; the standard asks for 15 to 30 seconds. */
   timeoutMs: number;
+  /** Between a delivery's attempts, by default those of the standard. */
+  delaysMs: readonly number[];
   /** How long a worker that died keeps others from its delivery. */
   claimMs: number;
   /** Between two looks at what is due, and at the outbox where nobody tells of a new message. */
@@ -32,6 +35,7 @@ const DEFAULTS: WebhooksConfig = {
   concurrency: 16,
   perReceiver: 4,
   timeoutMs: 20_000,
+  delaysMs: DELIVERY_DELAYS_MS,
   claimMs: 45_000,
   sweepEveryMs: 2_000,
   keepMs: 30 * 24 * 3_600_000,
@@ -55,8 +59,6 @@ export interface WebhooksDeps {
   registry: Registry;
   /** What is left out has its default. */
   config: Partial<WebhooksConfig>;
-  /** Unix milliseconds, by default the system's. */
-  now?: () => number;
 }
 
 export interface Webhooks {
@@ -67,13 +69,14 @@ export interface Webhooks {
 
 /** Sends what is due and publishes what the outbox holds, until closed. */
 export async function startWebhooks(deps: WebhooksDeps): Promise<Webhooks> {
-  const { ledger, events, queue, http, logger, registry, now = Date.now } = deps;
+  const { ledger, events, queue, http, logger, registry } = deps;
+  const now = Date.now;
   const config: WebhooksConfig = { ...DEFAULTS, ...deps.config };
   const metrics = openWebhookMetrics(registry, ledger);
   const slots = new ReceiverSlots(config.perReceiver);
-  const { timeoutMs, claimMs } = config;
-  const again: typeof sending.drive = (deliveries) => driveDeliveries(queue, deliveries, { again: true });
-  const sending = { ledger, http, slots, drive: again, now, random: Math.random, newToken: newId, timeoutMs, claimMs };
+  const { timeoutMs, delaysMs, claimMs } = config;
+  const again = (deliveries: DeliveryRef[]): Promise<void> => driveDeliveries(queue, deliveries, { again: true });
+  const sending = { ledger, http, slots, drive: again, now, random: Math.random, newToken: newId, timeoutMs, delaysMs, claimMs };
   const handlers: { [N in Extract<JobName, 'webhook'>]: JobHandler<N> } = {
     webhook: async (delivery, { signal }) => metrics.count(await sendDelivery(sending, delivery, signal)),
   };
@@ -100,7 +103,7 @@ export async function startWebhooks(deps: WebhooksDeps): Promise<Webhooks> {
     }
   })();
 
-  const sweep = { ledger, slots, drive: (deliveries: Parameters<typeof again>[0]) => driveDeliveries(queue, deliveries), now };
+  const sweep = { ledger, slots, drive: (deliveries: DeliveryRef[]) => driveDeliveries(queue, deliveries), now };
   const sweeping = (async () => {
     let pruneAt = performance.now();
     while (!signal.aborted) {

@@ -47,6 +47,10 @@ export const queryApiConfig = z.strictObject({
   progressListeners: z.int().positive().default(100),
   progressIntervalMs: z.int().positive().default(500),
   heartbeatMs: z.int().positive().default(15_000),
+  /** What of the addresses that users give is called: `http:` too, and what is not of the public internet. */
+  egress: z
+    .strictObject({ allowHttp: z.boolean().default(false), allowAddresses: z.array(z.string().min(1)).default([]) })
+    .prefault({}),
   /** Between the two passes of a tenant's deletion: longer than a process remembers a key. */
   tenantDrainMs: z.int().nonnegative().default(5_000),
   /** Thumbnails and leftover query pictures are swept this often. */

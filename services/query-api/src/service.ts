@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';
+import { judgeUrl } from '@sightline/shared/adapters/guarded-url';
 import { SYSTEM_BUCKET } from '@sightline/shared/contracts/ids';
 import { fencedIndex } from '@sightline/shared/ingestion/tenant-fence';
 import { ServingIndex } from '@sightline/shared/migration/serving-index';
@@ -138,7 +139,7 @@ export async function createQueryApi(
   itemRoutes(app, { removal, ledger, index, queue, logger, now, sleep, allowDirectorySources, allowedSources });
   const onChanged = () => ring.forget();
   keyRoutes(app, { ledger, now, randomBytes, onChanged });
-  webhookRoutes(app, { ledger, judgeUrl: deps.judgeUrl, now, sleep, randomBytes });
+  webhookRoutes(app, { ledger, judgeUrl: (url) => judgeUrl(url, config.egress), now, sleep, randomBytes });
   tenantRoutes(app, { index, ledger, store, now, sleep, drainMs: config.tenantDrainMs, onChanged });
   migrationRoutes(app, {
     ledger,

@@ -56,6 +56,13 @@ export function deliveryMethods({ sql, transaction }: LedgerDatabase) {
       });
     },
 
+    giveBackDelivery(deliveryId: string, token: string): void {
+      sql(
+        `UPDATE ledger_deliveries SET claim_token = NULL, claim_until = NULL
+         WHERE delivery_id = ? AND claim_token = ? AND status = 'pending'`,
+      ).run(deliveryId, token);
+    },
+
     settleDelivery(
       deliveryId: string,
       token: string,

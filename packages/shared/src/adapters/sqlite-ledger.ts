@@ -121,6 +121,7 @@ export class SqliteLedger implements Ledger {
   unpublishedMessages: Ledger['unpublishedMessages'] = (limit) => this.#thread.call('unpublishedMessages', limit);
   settlePublished: Ledger['settlePublished'] = (ids) => this.#thread.call('settlePublished', ids);
   takeDelivery: Ledger['takeDelivery'] = (id, claim) => this.#thread.call('takeDelivery', id, claim);
+  giveBackDelivery: Ledger['giveBackDelivery'] = (id, token) => this.#thread.call('giveBackDelivery', id, token);
   settleDelivery: Ledger['settleDelivery'] = (id, token, settled) => this.#thread.call('settleDelivery', id, token, settled);
   dueDeliveries: Ledger['dueDeliveries'] = (options) => this.#thread.call('dueDeliveries', options);
   deliveryBacklog: Ledger['deliveryBacklog'] = (at) => this.#thread.call('deliveryBacklog', at);

@@ -13,14 +13,15 @@ export async function driveDeliveries(
   { again = false }: { again?: boolean } = {},
 ): Promise<void> {
   for (let first = 0; first < deliveries.length; first += ADDS_AT_ONCE) {
-    const added = deliveries.slice(first, first + ADDS_AT_ONCE).map(({ tenant, deliveryId }) =>
-      // The parts of a job's id may not hold colons.
-      queue.add(
-        'webhook',
-        { tenant, deliveryId },
-        { lane: 'event', jobId: `delivery-${deliveryId}`, ...(again && { andAfter: true }) },
-      ),
-    );
+    const added = deliveries
+      .slice(first, first + ADDS_AT_ONCE)
+      .map(({ tenant, deliveryId }) =>
+        queue.add(
+          'webhook',
+          { tenant, deliveryId },
+          { lane: 'event', jobId: `delivery-${deliveryId}`, ...(again && { andAfter: true }) },
+        ),
+      );
     await Promise.all(added);
   }
 }

@@ -57,11 +57,7 @@ export function answeredMessage(question: Question, result: QuestionResult, at: 
   });
 }
 
-export function failedMessage(
-  question: Question,
-  error: { code: ErrorCode; detail: string | null },
-  at: number,
-): OutboxMessage {
+export function failedMessage(question: Question, error: { code: ErrorCode; detail: string | null }, at: number): OutboxMessage {
   const { questionId, asked, createdAt } = question;
   const data = {
     question_id: questionId,

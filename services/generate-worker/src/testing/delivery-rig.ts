@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { openGuardedHttpClient } from '@sightline/shared/adapters/guarded-http-client';
 import { SqliteLedger } from '@sightline/shared/adapters/sqlite-ledger';
 import { newId } from '@sightline/shared/contracts/ids';
+import { DELIVERY_DELAYS_MS } from '@sightline/shared/contracts/webhooks';
 import type { Ledger } from '@sightline/shared/ports/ledger';
 import type { Delivery, OutboxMessage, Webhook } from '@sightline/shared/ports/webhook-ledger';
 import { ReceiverSlots, type DeliveryRef } from '../core/webhooks/receiver-slots.ts';
@@ -85,7 +86,7 @@ export class DeliveryRig {
 
   /** Everything that is due, in turn; answers what came of each. */
   async sendDue(deps: Partial<SendDeps> = {}): Promise<Sent['outcome'][]> {
-    const outcomes = [];
+    const outcomes: Sent['outcome'][] = [];
     for (const { deliveryId } of await this.ledger.dueDeliveries({ at: this.#at, limit: 1_000 }))
       outcomes.push((await this.send(deliveryId, deps)).outcome);
     return outcomes;
@@ -115,6 +116,7 @@ export class DeliveryRig {
       random: () => 0,
       newToken: newId,
       timeoutMs: 5_000,
+      delaysMs: DELIVERY_DELAYS_MS,
       claimMs: 45_000,
     };
   }

@@ -37,6 +37,8 @@ export interface WebhookReceiver {
   refused: number;
   secrets: string[];
   stored: () => StoredBody[];
+  /** Breaks off every connection. */
+  drop: () => void;
   close: () => Promise<void>;
 }
 
@@ -56,7 +58,7 @@ const TOLERANCE_MS = 5 * 60_000;
  */
 export async function openWebhookReceiver(options: ReceiverOptions): Promise<WebhookReceiver> {
   const db = openBodies(options.file ?? ':memory:');
-  const answer = options.answer ?? (() => ({ status: 204 }));
+  const answer: NonNullable<ReceiverOptions['answer']> = options.answer ?? (() => ({ status: 204 }));
   const receiver = { received: [] as Received[], refused: 0, secrets: options.secrets };
 
   const handle = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
@@ -85,6 +87,7 @@ export async function openWebhookReceiver(options: ReceiverOptions): Promise<Web
   return Object.assign(receiver, {
     url: `http://127.0.0.1:${port}/hooks`,
     stored: () => bodiesIn(db),
+    drop: () => server.closeAllConnections(),
     close: async () => {
       server.close();
       server.closeAllConnections();

@@ -1,5 +1,11 @@
 import { newId, webhookLockKey } from '@sightline/shared/contracts/ids';
-import type { DeliveryView, replayRequest, webhookChange, webhookRequest, WebhookView } from '@sightline/shared/contracts/webhook-http';
+import type {
+  DeliveryView,
+  replayRequest,
+  webhookChange,
+  webhookRequest,
+  WebhookView,
+} from '@sightline/shared/contracts/webhook-http';
 import { ROTATION_MS } from '@sightline/shared/contracts/webhooks';
 import { withLeasedKeys } from '@sightline/shared/ingestion/key-lease';
 import type { Ledger } from '@sightline/shared/ports/ledger';
@@ -136,7 +142,8 @@ export async function replayDeliveries(
   const at = now();
   if ('delivery_id' in asked) {
     const ids = await ledger.replayDeliveries(tenant, webhookId, { deliveryId: asked.delivery_id }, at);
-    if (ids.length === 0) throw new SightlineError('delivery_not_found', 'None that is over: one that is pending is sent anyway.');
+    if (ids.length === 0)
+      throw new SightlineError('delivery_not_found', 'None that is over: one that is pending is sent anyway.');
     return { replayed: ids.length, more: false };
   }
   const until = asked.until === undefined ? at : Date.parse(asked.until);

@@ -74,8 +74,7 @@ export function webhookRoutes(app: FastifyInstance, deps: WebhookDeps): void {
       config: { access: 'admin' },
       schema: { summary: 'A webhook', tags: TAGS, params: webhookParams, response: { 200: webhookView, default: problem } },
     },
-    async (request) =>
-      viewOfWebhook(await getWebhook(deps, tenantOf(request), request.params.webhook_id), deps.now()),
+    async (request) => viewOfWebhook(await getWebhook(deps, tenantOf(request), request.params.webhook_id), deps.now()),
   );
 
   routes.patch(

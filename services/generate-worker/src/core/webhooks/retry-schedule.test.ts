@@ -8,7 +8,7 @@ const DAY_MS = 24 * HOUR_MS;
 const least = () => 0;
 
 const after = (tries: number, answer: { status: number; retryAfter: string | undefined } | null = null, random = least) => {
-  const due = nextAttemptAt({ tries, answer, at: AT }, random);
+  const due = nextAttemptAt({ delaysMs: DELIVERY_DELAYS_MS, tries, answer, at: AT }, random);
   return due === null ? null : due - AT;
 };
 

@@ -1,10 +1,10 @@
-import { DELIVERY_DELAYS_MS } from '@sightline/shared/contracts/webhooks';
-
 const LONGEST_RETRY_AFTER_MS = 24 * 3_600_000;
 /** Of a delay, at random, so that what failed together does not come back together. */
 const JITTER = 0.1;
 
 export interface FailedAttempt {
+  /** After each attempt that failed; with the last of them the schedule has run out. */
+  delaysMs: readonly number[];
   /** Attempts so far, this one included. */
   tries: number;
   /** The receiver's answer; null where there was none. */
@@ -14,11 +14,11 @@ export interface FailedAttempt {
 }
 
 /**
- * When a delivery that failed is due again, by the standard's schedule; null once that has run out. A `Retry-After` of 429 and 503 is
+ * When a delivery that failed is due again, by its schedule; null once that has run out. A `Retry-After` of 429 and 503 is
  * honoured where it is later, up to a day. `random`: from 0 to 1.
  */
-export function nextAttemptAt({ tries, answer, at }: FailedAttempt, random: () => number): number | null {
-  const delayMs = DELIVERY_DELAYS_MS[tries - 1];
+export function nextAttemptAt({ delaysMs, tries, answer, at }: FailedAttempt, random: () => number): number | null {
+  const delayMs = delaysMs[tries - 1];
   if (delayMs === undefined) return null;
   const asked = answer && (answer.status === 429 || answer.status === 503) ? retryAfterMs(answer.retryAfter, at) : 0;
   // Only ever later: an attempt must not come before the schedule's, nor before what the receiver asked for.

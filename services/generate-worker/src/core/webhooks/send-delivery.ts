@@ -33,6 +33,8 @@ export interface SendDeps {
   newToken: () => string;
   /** Of an attempt, from the connection to the last byte. */
   timeoutMs: number;
+  /** The schedule of a delivery's attempts after its first. */
+  delaysMs: readonly number[];
   /** How long a worker that died keeps others from its delivery; longer than an attempt. */
   claimMs: number;
 }
@@ -125,7 +127,7 @@ async function post(
 }
 
 async function settle(deps: SendDeps, { delivery }: TakenDelivery, token: string, { attempt, retryAfter }: Tried): Promise<Sent> {
-  const { ledger, random } = deps;
+  const { ledger, random, delaysMs } = deps;
   const { deliveryId, tenant, webhookId, createdAt } = delivery;
   if (isSuccess(attempt)) {
     const isHeld = await ledger.settleDelivery(deliveryId, token, { attempt, outcome: { status: 'delivered' } });
@@ -134,7 +136,7 @@ async function settle(deps: SendDeps, { delivery }: TakenDelivery, token: string
   const { status } = attempt;
   const tries = delivery.tries + 1;
   const answer = status === null ? null : { status, retryAfter };
-  const dueAt = status === 410 ? null : nextAttemptAt({ tries, answer, at: attempt.at + attempt.durationMs }, random);
+  const dueAt = status === 410 ? null : nextAttemptAt({ delaysMs, tries, answer, at: attempt.at + attempt.durationMs }, random);
   const isLast = dueAt === null;
   const webhook = isLast && webhookId !== null ? await ledger.getWebhook(tenant, webhookId) : null;
   const disabled = disabledBy({ status, isLast, deliveryCreatedAt: createdAt }, webhook);
