@@ -116,7 +116,12 @@ function mirror([left, top, right, bottom]: Box, { widthPx, heightPx }: Size, or
 const swap = ([left, top, right, bottom]: Box): Box => [top, left, bottom, right];
 const shift = ([left, top, right, bottom]: Box, x: number, y: number): Box => [left + x, top + y, right + x, bottom + y];
 const scale = ([left, top, right, bottom]: Box, x: number, y: number): Box => [left * x, top * y, right * x, bottom * y];
-const divide = (box: Box, size: Size) => scale(box, 1 / size.widthPx, 1 / size.heightPx);
+const divide = ([left, top, right, bottom]: Box, { widthPx, heightPx }: Size): Box => [
+  left / widthPx,
+  top / heightPx,
+  right / widthPx,
+  bottom / heightPx,
+];
 
 function putRight([a = 0, b = 0, c = 0, d = 0]: readonly number[]): Box {
   return [Math.min(a, c), Math.min(b, d), Math.max(a, c), Math.max(b, d)];
