@@ -5,6 +5,7 @@ import { ledgerChangeContract } from './ledger-change-contract.ts';
 import { ledgerAuditContract } from './ledger-audit-contract.ts';
 import { ledgerControlContract } from './ledger-control-contract.ts';
 import { ledgerMigrationContract } from './ledger-migration-contract.ts';
+import { ledgerQuestionContract } from './ledger-question-contract.ts';
 import { ledgerTenantContract } from './ledger-tenant-contract.ts';
 
 /** A fresh ledger with a clock that the test sets. */
@@ -56,6 +57,10 @@ export function ledgerContract(open: () => Promise<OpenedLedger>): void {
   ledgerMigrationContract(() => ledger);
   ledgerTenantContract(() => ledger);
   ledgerAuditContract(() => ledger);
+  ledgerQuestionContract(
+    () => ledger,
+    () => opened.openAgain(),
+  );
 
   test('an ingestion begins in planning, and creating it twice is creating it once', async () => {
     const made = await create('i1', 5);
