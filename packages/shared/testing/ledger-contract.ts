@@ -7,6 +7,7 @@ import { ledgerControlContract } from './ledger-control-contract.ts';
 import { ledgerMigrationContract } from './ledger-migration-contract.ts';
 import { ledgerQuestionContract } from './ledger-question-contract.ts';
 import { ledgerTenantContract } from './ledger-tenant-contract.ts';
+import { ledgerWebhookContract } from './ledger-webhook-contract.ts';
 
 /** A fresh ledger with a clock that the test sets. */
 export interface OpenedLedger {
@@ -58,6 +59,10 @@ export function ledgerContract(open: () => Promise<OpenedLedger>): void {
   ledgerTenantContract(() => ledger);
   ledgerAuditContract(() => ledger);
   ledgerQuestionContract(
+    () => ledger,
+    () => opened.openAgain(),
+  );
+  ledgerWebhookContract(
     () => ledger,
     () => opened.openAgain(),
   );
