@@ -148,7 +148,8 @@ function sizeOf(texts: PromptTemplate['texts'], profile: ModelProfile, frame: Pi
 function cutTo(text: string, tokens: number): string {
   if (estimateTokens(text) <= tokens) return text;
   if (tokens <= 0) return '';
-  let [low, high] = [0, text.length];
+  // No character is less than a third of a token.
+  let [low, high] = [0, Math.min(text.length, Math.ceil(tokens * 3))];
   while (low < high) {
     const middle = Math.ceil((low + high) / 2);
     if (estimateTokens(text.slice(0, middle)) <= tokens) low = middle;

@@ -8,7 +8,7 @@ import { openSqliteVectorIndex } from '@sightline/shared/adapters/sqlite-vector-
 import { DEFAULT_TENANT, newId, pictureAssetId } from '@sightline/shared/contracts/ids';
 import { JOBS } from '@sightline/shared/contracts/jobs';
 import type { AskedQuestion } from '@sightline/shared/contracts/questions';
-import { pointRecord } from '@sightline/shared/contracts/records';
+import { pointRecord, type Attributes } from '@sightline/shared/contracts/records';
 import type { Question } from '@sightline/shared/ports/question-ledger';
 import { analyse } from '@sightline/shared/retrieval/analyser';
 import { SightlineError } from '@sightline/shared/runtime/errors';
@@ -52,6 +52,7 @@ export interface AnswerRig {
     colour: [number, number, number];
     tenant?: string;
     sizePx?: [number, number];
+    attributes?: Attributes;
   }): Promise<string>;
   remove(assetId: string, tenant?: string): Promise<void>;
   ask(asking: Asking, tenant?: string): Promise<string>;
@@ -165,7 +166,15 @@ export async function openAnswerRig(
     bucket,
     registry,
     told,
-    async add({ itemId, title, text, colour, tenant = DEFAULT_TENANT, sizePx: [widthPx, heightPx] = [120, 90] }) {
+    async add({
+      itemId,
+      title,
+      text,
+      colour,
+      tenant = DEFAULT_TENANT,
+      sizePx: [widthPx, heightPx] = [120, 90],
+      attributes = { kind: 'part' },
+    }) {
       const [r = 0, g = 0, b = 0] = colour.map((value) => Math.round(value * 255));
       const bytes = await sharp({ create: { width: widthPx, height: heightPx, channels: 3, background: { r, g, b } } })
         .png()
@@ -194,7 +203,7 @@ export async function openAnswerRig(
           kind: 'picture',
           object: { bucket, key },
           passageNo: 0,
-          records: [pointRecord.parse({ itemId, title, text, attributes: { kind: 'part' } })],
+          records: [pointRecord.parse({ itemId, title, text, attributes })],
           keywords: analyse(`${itemId} ${title}\n${text}`),
           vector: encodeText(`${title}\n${text}`),
           recordVersion: version++,
