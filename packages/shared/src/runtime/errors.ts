@@ -122,6 +122,12 @@ export const ERRORS = {
   api_key_exists: { message: 'There is an API key of that id or secret already.', retryable: false, httpStatus: 409 },
   ledger_unavailable: { message: 'The ledger does not answer.', retryable: true, httpStatus: 503 },
   queue_unavailable: { message: 'The queue does not answer.', retryable: true, httpStatus: 503 },
+  // Addresses that users give.
+  url_not_allowed: { message: 'This address is not called from here.', retryable: false, httpStatus: 422 },
+  url_unreachable: { message: 'The address cannot be reached, or does not speak HTTP.', retryable: true, httpStatus: 502 },
+  url_timeout: { message: 'The address did not answer in time.', retryable: true, httpStatus: 504 },
+  url_answer_too_large: { message: 'The answer of the address is over the limit.', retryable: false, httpStatus: 502 },
+  url_answer_not_ok: { message: 'The address answered with another status than 200.', retryable: false, httpStatus: 422 },
   // The embedded stores' files.
   store_format_unsupported: {
     message: 'The database file is of another kind or a newer format.',
