@@ -1,6 +1,6 @@
 import { expect, test } from '@jest/globals';
 import { z } from 'zod';
-import { SHARED_SETTINGS, readConfig, setting, urlOf, wholeNumber } from './config.ts';
+import { EGRESS_SETTINGS, SHARED_SETTINGS, readConfig, setting, urlOf, wholeNumber } from './config.ts';
 
 const SETTINGS = {
   port: setting('PORT', wholeNumber(0, 65_535).default(8080), 'a port'),
@@ -35,4 +35,13 @@ test('a URL has to have one of the named schemes', () => {
   expect(urlOf('redis', 'rediss').safeParse('rediss://host:6379').success).toBe(true);
   expect(urlOf('redis', 'rediss').safeParse('redis:host').success).toBe(false);
   expect(urlOf('redis', 'rediss').safeParse('host:6379').success).toBe(false);
+});
+
+test('where requests may go is closed by default, and what is opened has to be a place', () => {
+  expect(readConfig(EGRESS_SETTINGS, {})).toEqual({ egressAllowHttp: false, egressAllow: [] });
+  const env = { EGRESS_ALLOW_HTTP: 'true', EGRESS_ALLOW: '10.1.0.0/16, [fd00::1]:8443,hooks.corp.internal:443,' };
+  const egressAllow = ['10.1.0.0/16', '[fd00::1]:8443', 'hooks.corp.internal:443'];
+  expect(readConfig(EGRESS_SETTINGS, env)).toEqual({ egressAllowHttp: true, egressAllow });
+  expect(() => readConfig(EGRESS_SETTINGS, { EGRESS_ALLOW_HTTP: 'yes' })).toThrow('EGRESS_ALLOW_HTTP: expected true or false');
+  expect(() => readConfig(EGRESS_SETTINGS, { EGRESS_ALLOW: 'hooks.corp.internal' })).toThrow('EGRESS_ALLOW: expected addresses');
 });

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { parseAllowRule } from '../adapters/guarded-address.ts';
 import { SightlineError } from './errors.ts';
 
 /** One environment variable: how it is read, and what docs/configuration.md says of it. */
@@ -69,6 +70,14 @@ function toMs(text: string): number | null {
   return count === undefined ? null : Number(count) * DURATION_UNITS_MS[unit as keyof typeof DURATION_UNITS_MS];
 }
 
+/** `true` or `false`. */
+export function flag(fallback: boolean): z.ZodType<boolean> {
+  return z
+    .enum(['true', 'false'], 'expected true or false')
+    .default(fallback ? 'true' : 'false')
+    .transform((text) => text === 'true');
+}
+
 /** A URL of one of the given schemes, as text. */
 export function urlOf(...schemes: string[]): z.ZodType<string> {
   const expected = `expected a URL that starts with ${schemes.map((scheme) => `${scheme}://`).join(' or ')}`;
@@ -137,6 +146,27 @@ export const SHARED_SETTINGS = {
     'ENCODER_THREADS',
     wholeNumber(0, 256).default(0),
     'Threads the encoder computes with; 0 means one per core.',
+  ),
+} as const;
+
+/** What services read that call addresses which users give. */
+export const EGRESS_SETTINGS = {
+  egressAllowHttp: setting(
+    'EGRESS_ALLOW_HTTP',
+    flag(false),
+    'Whether addresses that users give (webhooks, pictures of questions) may be plain `http:`; else only `https:` is called.',
+  ),
+  egressAllow: setting(
+    'EGRESS_ALLOW',
+    z
+      .string()
+      .default('')
+      .transform((text) => text.split(',').flatMap((one) => one.trim() || []))
+      .refine(
+        (entries) => entries.every((entry) => parseAllowRule(entry) !== null),
+        'expected addresses, ranges such as 10.1.0.0/16, or host:port, comma-separated',
+      ),
+    'What may be called though it is not of the public internet, comma-separated: `10.1.2.3`, `10.1.0.0/16`, `10.1.2.3:8443`, `[fd00::1]:8443`, `hooks.corp.internal:443`. A range opens ports from 1024 and 443, the last three forms the port that they name; a name is then called wherever it leads. Default: none.',
   ),
 } as const;
 

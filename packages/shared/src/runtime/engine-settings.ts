@@ -1,12 +1,7 @@
 import { z } from 'zod';
-import { setting, urlOf, wholeNumber, SHARED_SETTINGS, type ConfigOf } from './config.ts';
+import { flag, setting, urlOf, wholeNumber, SHARED_SETTINGS, type ConfigOf } from './config.ts';
 import type { EnginePlaces } from './open-engines.ts';
 
-const flag = (fallback: boolean) =>
-  z
-    .enum(['true', 'false'], 'expected true or false')
-    .default(fallback ? 'true' : 'false')
-    .transform((text) => text === 'true');
 const nameOf = z.string().regex(/^[A-Za-z0-9._-]{1,100}$/, 'expected letters, digits, dot, _ and -, at most 100');
 const commaList = z.string().transform((text) => text.split(',').flatMap((one) => one.trim() || []));
 
