@@ -83,10 +83,8 @@ function retryAfterOf(headers: Headers | undefined): number | null {
 /** A connection's error hides its reason in causes of causes. */
 function textOf(thrown: unknown): string {
   const texts: string[] = [];
-  for (let error = thrown; error instanceof Error && texts.length < 5; error = error.cause) {
-    const code = 'code' in error && typeof error.code === 'string' ? error.code : null;
-    const text = [code, error.message].filter(Boolean).join(' ');
-    if (text) texts.push(text);
-  }
-  return texts.join(': ') || String(thrown);
+  let error = thrown as { code?: unknown; message?: unknown; cause?: unknown } | undefined;
+  for (; typeof error === 'object' && error !== null && texts.length < 5; error = error.cause as typeof error)
+    texts.push([error.code, error.message].filter((part) => typeof part === 'string' && part !== '').join(' '));
+  return texts.filter(Boolean).join(': ') || String(thrown);
 }

@@ -12,7 +12,7 @@ import { readAnswer } from './chat-answer.ts';
 import { answerBody, yesNoBody, type SamplingDefaults } from './chat-body.ts';
 import { failureOf } from './generator-failure.ts';
 import { ModelServerGate } from './model-server-gate.ts';
-import { RequestDeadline } from './request-deadline.ts';
+import { RequestDeadline, unlessAborted } from './request-deadline.ts';
 import { ServedModels } from './served-models.ts';
 import { ServerDialect, type Use } from './server-dialect.ts';
 import { followLoad, metricsUrlBeside } from './vllm-load.ts';
@@ -197,6 +197,7 @@ class OpenAIGenerator implements Generator {
 
   async close(): Promise<void> {
     this.#gate.close();
+    this.#served.close();
     await this.#load.close();
   }
 
@@ -221,7 +222,7 @@ class OpenAIGenerator implements Generator {
     for (let reconnects = 0; ;) {
       signal.throwIfAborted();
       try {
-        return await send();
+        return await unlessAborted(send(), signal);
       } catch (thrown) {
         signal.throwIfAborted();
         const failure = failureOf(thrown);

@@ -22,6 +22,7 @@ export class ServedModels {
   readonly #now: () => number;
   #listed: Listed | null = null;
   #asking: Promise<Listed> | null = null;
+  readonly #closing = new AbortController();
 
   constructor(client: OpenAI, now: () => number) {
     this.#client = client;
@@ -54,6 +55,10 @@ export class ServedModels {
     this.#listed = null;
   }
 
+  close(): void {
+    this.#closing.abort();
+  }
+
   async #known(forMs: number): Promise<Listed> {
     return this.#listed && this.#now() - this.#listed.at < forMs ? this.#listed : await this.look();
   }
@@ -62,7 +67,9 @@ export class ServedModels {
     const at = this.#now();
     let body: unknown;
     try {
-      body = await this.#client.get('/models', { signal: AbortSignal.timeout(LIST_TIMEOUT_MS) });
+      body = await this.#client.get('/models', {
+        signal: AbortSignal.any([this.#closing.signal, AbortSignal.timeout(LIST_TIMEOUT_MS)]),
+      });
     } catch (error) {
       const status = error instanceof APIError ? error.status : undefined;
       if (status === 404 || status === 405 || status === 501) return { at, ids: null, isVllm: false };

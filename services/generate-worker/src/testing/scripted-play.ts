@@ -2,7 +2,7 @@
 export interface Play {
   /** The answer; by default one that follows from the prompt alone, cites [1] and gives a box. */
   text?: string;
-  /** Words of the answer that are sent at once; 0: all. */
+  /** Words of the answer that are sent at once; one is the default. */
   wordsAtOnce?: number;
   firstTokenMs?: number;
   tokenMs?: number;
