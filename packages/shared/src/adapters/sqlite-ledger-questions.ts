@@ -14,9 +14,9 @@ export const QUESTIONS_LAYOUT = `
   ) STRICT;
   CREATE INDEX ledger_questions_of_tenant ON ledger_questions (tenant, created_at, question_id);
   CREATE INDEX ledger_questions_by_status ON ledger_questions (tenant, status, created_at, question_id);
-  CREATE INDEX ledger_questions_active ON ledger_questions (created_at, question_id, status, claim_until, tenant)
+  CREATE INDEX ledger_questions_active ON ledger_questions (created_at, question_id, claim_until) WHERE finished_at IS NULL;
+  CREATE INDEX ledger_questions_backlog ON ledger_questions (tenant, question_id, status, created_at, finished_at)
     WHERE finished_at IS NULL;
-  CREATE INDEX ledger_questions_active_of_tenant ON ledger_questions (tenant) WHERE finished_at IS NULL;
   CREATE INDEX ledger_questions_finished ON ledger_questions (finished_at) WHERE finished_at IS NOT NULL;
   CREATE INDEX ledger_questions_recheck ON ledger_questions (recheck_at, question_id) WHERE recheck_at IS NOT NULL;
   CREATE TABLE ledger_question_events (

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { ledgerContract } from '../../testing/ledger-contract.ts';
+import { newAsked, newMessage, newResult, newWebhook } from '../../testing/question-builder.ts';
 import { SqliteLedger } from './sqlite-ledger.ts';
 
 ledgerContract(async () => {
@@ -58,6 +59,8 @@ test('a file of format 2 is opened with all it holds, and does what is new', asy
       expect(await ledger.setHold('i1', 'user', { at: 30 })).toBe(true);
       expect(await ledger.listApiKeys(null)).toEqual([]);
       expect(await ledger.listAudits('t', { limit: 9 })).toEqual([]);
+      expect((await ledger.listQuestions('t', { limit: 9 })).questions).toEqual([]);
+      expect(await ledger.listWebhooks('t')).toEqual([]);
       expect(await ledger.setStatus('i1', ['paused'], 'cancelled', { at: 31 })).toBe(true);
       expect(await ledger.countOutstandingChunks()).toBe(0);
     } finally {
@@ -65,6 +68,54 @@ test('a file of format 2 is opened with all it holds, and does what is new', asy
     }
     const migrated = new DatabaseSync(file);
     expect(migrated.prepare('PRAGMA user_version').get()).toMatchObject({ user_version: 8 });
+    migrated.close();
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+});
+
+test('a file of format 6 is opened with all it holds, and takes questions and webhooks', async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'sightline-ledger-'));
+  const file = join(folder, 'ledger.db');
+  try {
+    const old = new DatabaseSync(file);
+    old.exec(await readFile(new URL('../../testing/ledger-format-6.sql', import.meta.url), 'utf8'));
+    old.close();
+    const ledger = await SqliteLedger.open({ file });
+    try {
+      expect(await ledger.getIngestion('t', 'i1')).toMatchObject({
+        status: 'paused',
+        hold: 'user',
+        counts: { listed: 2, failed: 1 },
+      });
+      expect(await ledger.findApiKey('h')).toMatchObject({ keyId: 'k1', scopes: ['read', 'ask'] });
+      expect(await ledger.owedChanges(20)).toMatchObject([{ tenant: 't', owed: 1, oldestNoticedAt: 13 }]);
+      expect(await ledger.getAudit('t', 'a1')).toMatchObject({ status: 'queued' });
+      expect(await ledger.questionBacklog()).toEqual({ queued: 0, running: 0, oldestCreatedAt: null });
+      await ledger.addWebhook(newWebhook('h1'), 1);
+      const question = { questionId: 'q1', tenant: 't', traceId: 'x', asked: newAsked(), createdAt: 20 };
+      expect(await ledger.createQuestion(question, { maxBacklog: 1 })).toMatchObject({ isNew: true });
+      await ledger.takeQuestion('q1', { token: 'w', claimMs: 100, at: 21 });
+      const ended = await ledger.finishQuestion('q1', 'w', {
+        at: 22,
+        events: [],
+        message: newMessage('m1', { at: 22 }),
+        status: 'answered',
+        result: newResult(),
+        citedAssets: ['a'],
+      });
+      const [delivery] = ended?.deliveryIds ?? [];
+      expect(await ledger.takeDelivery(delivery!, { token: 'w', claimMs: 100, at: 22 })).toMatchObject({
+        delivery: { webhookId: 'h1', sequence: 1 },
+      });
+      expect(await ledger.deleteTenant('t')).toEqual({ ingestions: 1, failures: 1, apiKeys: 1 });
+      expect(await ledger.getQuestion('t', 'q1')).toBeNull();
+    } finally {
+      await ledger.close();
+    }
+    const migrated = new DatabaseSync(file);
+    expect(migrated.prepare('PRAGMA user_version').get()).toMatchObject({ user_version: 8 });
+    expect(migrated.prepare('PRAGMA foreign_key_check').all()).toEqual([]);
     migrated.close();
   } finally {
     await rm(folder, { recursive: true });
