@@ -194,3 +194,27 @@ test('a removal is told by who removed: what went, and what lost a record', asyn
     [`asset.deleted ${idOf('a.png')}`, `asset.deleted ${passageId('A', 1)}`, `asset.indexed ${idOf('ab.png')}`].toSorted(),
   );
 });
+
+test.each(['before', 'after'] as const)(
+  "an ingestion's end is owed to the webhooks that want it, once and under the event's id, also by a worker that died %s it was",
+  async (when) => {
+    const webhook = { url: 'https://hooks.example.com/', description: '', events: ['ingestion.completed' as const], secrets: [] };
+    const times = { createdAt: 1, updatedAt: 1, failingSince: null, disabledBecause: null };
+    for (const tenant of [DEFAULT_TENANT, 'other'])
+      await rig.ledger.addWebhook({ webhookId: `of ${tenant}`, tenant, ...webhook, ...times }, 50);
+    await rig.write('a.png', 'one');
+    const ingestionId = await rig.ingest();
+    await driveThroughDeathAt('ledger.addMessages', when);
+    await new Promise((resolve) => setTimeout(resolve, 10));
+    const ended = [...new Set(told.filter(({ type }) => type === 'ingestion.completed').map(({ id }) => id))];
+    const { deliveries } = await rig.ledger.listDeliveries(DEFAULT_TENANT, `of ${DEFAULT_TENANT}`, { limit: 10 });
+    expect(deliveries).toMatchObject([{ type: 'ingestion.completed', subject: ingestionId, sequence: 1, status: 'pending' }]);
+    expect((await rig.ledger.listDeliveries('other', 'of other', { limit: 10 })).deliveries).toEqual([]);
+    // It is in the event log already.
+    expect(await rig.ledger.unpublishedMessages(10)).toEqual([]);
+    const claim = { token: 'x', claimMs: 1_000, at: Date.now() + 3_600_000 };
+    const taken = await rig.ledger.takeDelivery(deliveries[0]?.deliveryId ?? '', claim);
+    expect(JSON.parse(taken?.message.data ?? '')).toMatchObject({ ingestion_id: ingestionId, status: 'completed' });
+    expect(ended).toEqual([taken?.message.messageId]);
+  },
+);
