@@ -2,6 +2,9 @@ import { createServer } from 'node:net';
 import type { Logger } from 'pino';
 import { findPack } from '@sightline/encode-worker/adapters/pack-reader';
 import { openEncoder } from '@sightline/encode-worker/open-encoder';
+import { SharpLetterbox } from '@sightline/generate-worker/adapters/sharp-letterbox';
+import { generateConfigOf } from '@sightline/generate-worker/config';
+import { openGenerator } from '@sightline/generate-worker/open-generator';
 import { startGenerateWorker } from '@sightline/generate-worker/service';
 import { auditScheduleOf } from '@sightline/ingest-worker/config';
 import { openChangeFeeds } from '@sightline/ingest-worker/open-change-feeds';
@@ -9,6 +12,7 @@ import { startIngestWorker } from '@sightline/ingest-worker/service';
 import { startQueryApi } from '@sightline/query-api/service';
 import { httpConfigOf } from '@sightline/query-api/settings';
 import type { QueuePlace } from '@sightline/shared/adapters/bullmq-backends';
+import { openGuardedHttpClient } from '@sightline/shared/adapters/guarded-http-client';
 import { openEmbeddedPostgres } from '@sightline/shared/adapters/embedded-postgres';
 import type { ConfigOf } from '@sightline/shared/runtime/config';
 import { enginePlaces } from '@sightline/shared/runtime/engine-settings';
@@ -70,6 +74,9 @@ export async function startEmbedded(
   closer.push('encode workers', () => packs.close());
   await packs.start(wanted.serving, serving);
   packs.watch();
+  const generator = await openGenerator(config, { logger: logger.child({ component: 'generate-worker' }), registry, closer });
+  const http = openGuardedHttpClient({ allowHttp: config.egressAllowHttp, allowAddresses: config.egressAllow });
+  closer.push('http client', () => http.close());
   const services = [
     await opened(
       closer,
@@ -83,7 +90,16 @@ export async function startEmbedded(
         },
       }),
     ),
-    await opened(closer, startGenerateWorker(shared('generate-worker'))),
+    await opened(
+      closer,
+      startGenerateWorker({
+        ...shared('generate-worker'),
+        generator,
+        letterbox: new SharpLetterbox(config.vlmImageSidePx),
+        http,
+        config: generateConfigOf(config),
+      }),
+    ),
   ];
   const api = await opened(
     closer,

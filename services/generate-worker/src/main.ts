@@ -1,15 +1,31 @@
-import { openQueueEngine } from '@sightline/shared/adapters/bullmq-queue-engine';
+import { openGuardedHttpClient } from '@sightline/shared/adapters/guarded-http-client';
+import { enginePlaces } from '@sightline/shared/runtime/engine-settings';
 import { openHealthServer } from '@sightline/shared/runtime/health';
 import { openRegistry } from '@sightline/shared/runtime/metrics';
+import { openEngines } from '@sightline/shared/runtime/open-engines';
 import { runMain } from '@sightline/shared/runtime/run-main';
-import { SETTINGS } from './config.ts';
+import { SharpLetterbox } from './adapters/sharp-letterbox.ts';
+import { generateConfigOf, SETTINGS } from './config.ts';
+import { openGenerator } from './open-generator.ts';
 import { startGenerateWorker } from './service.ts';
 
 await runMain({ service: 'generate-worker', settings: SETTINGS, env: process.env }, async ({ config, logger, closer }) => {
   const registry = openRegistry('generate-worker');
-  const queue = await openQueueEngine({ redisUrl: config.redisUrl, prefix: config.queuePrefix }, { logger, registry });
-  closer.push('queue', () => queue.close());
-  const service = await startGenerateWorker({ queue });
+  const queue = { redisUrl: config.redisUrl, prefix: config.queuePrefix };
+  const engines = await openEngines({ ...enginePlaces(config, config.redisUrl), queue }, { logger, registry, closer });
+  const generator = await openGenerator(config, { logger, registry, closer });
+  const http = openGuardedHttpClient({ allowHttp: config.egressAllowHttp, allowAddresses: config.egressAllow });
+  closer.push('http client', () => http.close());
+  const letterbox = new SharpLetterbox(config.vlmImageSidePx);
+  const service = await startGenerateWorker({
+    ...engines,
+    generator,
+    letterbox,
+    http,
+    logger,
+    registry,
+    config: generateConfigOf(config),
+  });
   closer.push(service.name, () => service.close());
   const health = await openHealthServer({ host: config.healthHost, port: config.healthPort }, { service, registry, logger });
   closer.push('health', () => health.close());
