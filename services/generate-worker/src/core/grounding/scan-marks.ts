@@ -108,7 +108,7 @@ function readNested(text: string, at: number): { groups: number[][]; end: number
   let i = skip(SPACE, text, at + 1);
   const groups: number[][] = [];
   let count = 0;
-  while (text[i]! in CLOSING) {
+  while ((text[i] ?? '') in CLOSING) {
     const list = readList(text, i, groups.length === 0);
     if (!list) return null;
     groups.push(list.numbers);

@@ -1,0 +1,46 @@
+import type { Facts, Quantity } from './claim-facts.ts';
+
+const CLOSE = 1e-9;
+
+/** What a claim says in numbers, units and codes that stands in none of its sources, as written. */
+export function missingFacts(claim: Facts, source: Facts): string[] {
+  const quantities = claim.quantities.filter((quantity) => !stands(quantity, source.quantities)).map(({ text }) => text);
+  const codes = [...claim.codes].filter((code) => !source.codes.has(code));
+  return [...quantities, ...codes];
+}
+
+/**
+ * Equal in value and kind of unit, converted exactly; where the units differ in size, also when the source's value, told in the
+ * claim's unit, rounds to what the claim says (3.07 inches are 78 mm). After `about`, any rounding to the claim's own decimals counts. A number without a
+ * unit agrees with that number in the other, unless the source has it with units that are all others.
+ */
+function stands(claimed: Quantity, source: Quantity[]): boolean {
+  if (/^\p{L}/u.test(claimed.text) && !claimed.unit) return standsAsWord(claimed, source);
+  const sameNumber = source.filter((quantity) => meets(claimed.values, quantity.values));
+  if (!claimed.unit)
+    return sameNumber.length > 0 || (claimed.rounded && source.some((quantity) => roundsTo(claimed, quantity, 1)));
+  const unit = claimed.unit;
+  if (source.some((quantity) => quantity.unit?.kind === unit.kind && agrees(claimed, quantity))) return true;
+  return sameNumber.some((quantity) => !quantity.unit) && !sameNumber.some((quantity) => quantity.unit);
+}
+
+/** `two`, `三个`: loose language (`one of two`), so that only a source with other counts and not this one speaks against it. */
+function standsAsWord(claimed: Quantity, source: Quantity[]): boolean {
+  return source.length === 0 || source.every(({ unit }) => unit) || source.some(({ values }) => meets(claimed.values, values));
+}
+
+function agrees(claimed: Quantity, found: Quantity): boolean {
+  const factor = found.unit!.factor / claimed.unit!.factor;
+  if (claimed.values.some((a) => found.values.some((b) => Math.abs(a - b * factor) <= CLOSE * Math.max(1, a)))) return true;
+  return (claimed.rounded || factor !== 1) && roundsTo(claimed, found, factor);
+}
+
+/** To two figures at least: `0 m` is not every length. */
+function roundsTo(claimed: Quantity, found: Quantity, factor: number): boolean {
+  const unitOfRounding = 10 ** -claimed.decimals;
+  return claimed.values.some(
+    (a) => a >= 10 * unitOfRounding && found.values.some((b) => Math.abs(a - b * factor) <= unitOfRounding / 2 + CLOSE),
+  );
+}
+
+const meets = (a: number[], b: number[]) => a.some((x) => b.some((y) => Math.abs(x - y) <= CLOSE * Math.max(1, x)));
