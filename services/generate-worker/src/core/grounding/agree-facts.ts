@@ -26,7 +26,7 @@ function stands(claimed: Quantity, source: Quantity[]): boolean {
 
 /** `two`, `三个`: loose language (`one of two`), so that only a source with other counts and not this one speaks against it. */
 function standsAsWord(claimed: Quantity, source: Quantity[]): boolean {
-  return source.length === 0 || source.every(({ unit }) => unit) || source.some(({ values }) => meets(claimed.values, values));
+  return source.every(({ unit }) => unit) || source.some(({ values }) => meets(claimed.values, values));
 }
 
 function agrees(claimed: Quantity, found: Quantity): boolean {

@@ -52,7 +52,7 @@ const verdicts = (found: Awaited<ReturnType<typeof check>>) =>
 test('without a model the rules support what the words hold, refuse what they lack, and leave the rest', async () => {
   const found = await check(
     'The R26 has a 140 mm fan [1]. It is a tower cooler of 14 cm [1]. The fan has 120 mm [1]. It fits AM4 [1]. It is made of copper [1]. ' +
-      'The price is not 43.75 [1]. The holes are 78 mm apart [2]. One fan is 140 mm, one 120 mm [1][3]. It is loud. I do not know more.',
+      'The price is not 43.75 [1]. The holes are 78 mm apart [2]. The fan of the R26 has 140 mm, the fan of the N43 has 120 mm [1][3]. It is loud. I do not know more.',
   );
   expect(verdicts(found)).toEqual([
     'supported c1',
