@@ -1,6 +1,6 @@
 /**
  * What a server that can be held to a schema is held to (`GenerateRequest.schema`), and what `readAnswerJson` reads. `image` is the
- * number of a picture of the prompt; `box` is in the frame that the model's profile names.
+ * `n` of the source whose picture it is, 0 for the question's; `box` is in the frame that the model's profile names.
  */
 export const ANSWER_SCHEMA: { name: string; schema: Record<string, unknown> } = {
   name: 'answer',
@@ -19,7 +19,7 @@ export const ANSWER_SCHEMA: { name: string; schema: Record<string, unknown> } = 
           additionalProperties: false,
           required: ['image', 'label', 'box'],
           properties: {
-            image: { type: 'integer' },
+            image: { type: 'integer', description: 'n of the source whose picture it is; 0: the picture of the question' },
             label: { type: 'string' },
             box: { type: 'array', items: { type: 'number' }, minItems: 4, maxItems: 4 },
           },
@@ -31,7 +31,7 @@ export const ANSWER_SCHEMA: { name: string; schema: Record<string, unknown> } = 
 };
 
 export interface JsonBox {
-  /** A number of a picture of the prompt, or of a source (`c2`); null where none was said. */
+  /** The number as written (`2`), one that can only be a source's (`c2`), or null where none was said. */
   image: number | { source: number } | null;
   label: string;
   box: number[];

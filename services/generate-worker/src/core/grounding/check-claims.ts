@@ -1,5 +1,6 @@
 import type { Claim } from '@sightline/shared/contracts/questions';
 import type { Generator, PromptPart } from '../generator.ts';
+import { neutralise } from '../neutralise.ts';
 import { missingFacts } from './agree-facts.ts';
 import { factsOf } from './claim-facts.ts';
 import { coverage, denies, statesNothing } from './claim-words.ts';
@@ -132,17 +133,12 @@ function claimPrompt(template: ClaimTemplate, sentence: string, cited: ClaimSour
   const claim = sentence.replace(/\s*\[\d{1,2}\]/g, '').trim();
   const passages = cited
     .filter(({ text }) => text.trim() !== '')
-    .map(({ text }, i) => `<source id="${i + 1}">\n${fence(text)}\n</source>`)
+    .map(({ text }, i) => `<source id="${i + 1}">\n${neutralise(text)}\n</source>`)
     .join('\n');
   const pictures = cited.flatMap(({ picture }) => picture ?? []).slice(0, maxImages);
   // By function, so that no `$&` of a stranger's text is expanded.
   const text = template.content
     .replace('{{sources}}', () => passages)
-    .replace(/\{\{claim\}\}(?![\s\S]*\{\{claim\}\})/, () => fence(claim));
+    .replace(/\{\{claim\}\}(?![\s\S]*\{\{claim\}\})/, () => neutralise(claim));
   return [...pictures, { type: 'text', text: text.trim() }];
-}
-
-/** Nothing within closes what delimits it. */
-function fence(text: string): string {
-  return text.replace(/<(?=\s{0,8}\/?\s{0,8}(?:source|statement)\b)/gi, '‹');
 }

@@ -74,6 +74,8 @@ test.each<[string, ShownPicture['of'][], (string | null)[]]>([
   [`In [1] and picture 3 the hole ${BOX} is red.`, ['question', 1, 2], ['2']],
   [`In picture 3 and [1] the hole ${BOX} is red.`, ['question', 1, 2], ['1']],
   [`第2张图里的孔${BOX}是红的。`, ['question', 1, 2], ['1']],
+  [`In [2] and the picture of the question the hole ${BOX} is red.`, [1, 2, 'question'], ['question']],
+  [`您的图片和问题的图里的孔${BOX}是红的。`, [1, 2], [null]],
   [`In image 9 the hole ${BOX} is red.`, ['question', 1, 2], ['question']],
   [`The hole ${BOX} is red.`, [2], ['2']],
   [`The hole ${BOX} is red [2]. The other ${BOX} is blue [1].`, [1, 2], ['2', '1']],
@@ -125,10 +127,12 @@ test('JSON is read: alone, fenced, with steps, boxes by picture or source, and w
     steps: ['Read the drawing [1].', '2. Compare.'],
     citations: [1, 'c2', 7],
     boxes: [
-      { image: 2, label: 'AM4\u0000', box: [10, 30, 30, 60] },
+      { image: 1, label: 'AM4\u0000', box: [10, 30, 30, 60] },
       { image: 'c2', label: 'AM5', box: [[10, 30, 30, 60]] },
+      { image: 0, label: 'mine', box: [10, 30, 30, 60] },
+      { image: 3, label: 'third', box: [10, 30, 30, 60] },
       { image: 9, label: 'none', box: [10, 30, 30, 60] },
-      { image: 1, label: 'broken', box: [10, 'x', 30, 60] },
+      { image: 0, label: 'broken', box: [10, 'x', 30, 60] },
       'nonsense',
     ],
     not_found: false,
@@ -143,11 +147,13 @@ test('JSON is read: alone, fenced, with steps, boxes by picture or source, and w
     expect(parsed.answer).toBe('1. Read the drawing [1].\n2. Compare.\n\nIt fits [1], see the hole.');
     expect(parsed.steps).toEqual(['Read the drawing [1].', 'Compare.']);
     expect(parsed.cited.map(({ n }) => n)).toEqual([1, 2]);
-    expect(parsed.images.map(({ citationId }) => citationId)).toEqual(['c1', 'c2']);
+    expect(parsed.images.map(({ citationId }) => citationId)).toEqual([null, 'c1', 'c2']);
     expect(parsed.boxes.map(({ image, label }) => [image, label])).toEqual([
-      [1, 'hole'],
-      [1, 'AM4'],
-      [2, 'AM5'],
+      [2, 'hole'],
+      [2, 'AM4'],
+      [3, 'AM5'],
+      [1, 'mine'],
+      [3, 'third'],
     ]);
     expect(parsed.dropped).toEqual({ citations: 1, boxes: 2 });
   }

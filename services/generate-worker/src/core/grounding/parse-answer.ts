@@ -94,11 +94,13 @@ export function parseAnswer(text: string, shown: PromptShown): ParsedAnswer {
   };
 }
 
+/** 0 is the question's picture, a number its source's; one that no source with a picture has is a place in the prompt. */
 function jsonBox({ image, label, box }: JsonBox, pictures: ShownPicture[]): WrittenBox {
-  const owners = pictures.map(({ of }) => of);
-  let picture: number | null =
-    typeof image === 'object' && image !== null ? owners.indexOf(image.source) : image === null ? -1 : image - 1;
-  if (image === null) picture = owners.includes('question') ? owners.indexOf('question') : pictures.length === 1 ? 0 : -1;
+  const indexOf = (of: ShownPicture['of']) => pictures.findIndex((picture) => picture.of === of);
+  const otherwise = indexOf('question') < 0 && pictures.length === 1 ? 0 : indexOf('question');
+  let picture = otherwise;
+  if (typeof image === 'number') picture = image === 0 ? indexOf('question') : indexOf(image) < 0 ? image - 1 : indexOf(image);
+  else if (image !== null) picture = indexOf(image.source);
   return { picture: pictures[picture] ? picture : null, label: cleanLabel(label), box };
 }
 
