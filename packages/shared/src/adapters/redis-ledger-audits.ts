@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { auditResult } from '../contracts/audits.ts';
 import type { Audit, AuditLedger, AuditStanding, AuditStatus } from '../ports/audit-ledger.ts';
 import type { LedgerClient } from './redis-ledger-client.ts';
-import type { LedgerKeys } from './redis-ledger-keys.ts';
+import { tenantTag, type LedgerKeys } from './redis-ledger-keys.ts';
 import { asFields, asList, asNumber, asText } from './redis-ledger-reply.ts';
 import { redisScript } from './redis-ledger-script.ts';
 
@@ -216,10 +216,6 @@ export function redisAudits(client: LedgerClient, keys: LedgerKeys['audits']) {
       }
     },
   };
-}
-
-function tenantTag(tenant: string): string {
-  return encodeURIComponent(tenant);
 }
 
 function toAudit(auditId: string, fields: Map<string, string>): Audit | null {

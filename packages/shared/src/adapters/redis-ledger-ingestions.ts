@@ -5,7 +5,7 @@ import type { Hold, Ingestion, IngestionStatus, Ledger } from '../ports/ledger.t
 import { SightlineError } from '../runtime/errors.ts';
 import type { LedgerClient } from './redis-ledger-client.ts';
 import * as scripts from './redis-ledger-ingestion-scripts.ts';
-import type { LedgerKeys } from './redis-ledger-keys.ts';
+import { tenantTag, type LedgerKeys } from './redis-ledger-keys.ts';
 import { asFields, asList, asNumber, asText } from './redis-ledger-reply.ts';
 
 const STATUSES: IngestionStatus[] = ['planning', 'running', 'paused', 'completed', 'failed', 'cancelled'];
@@ -175,11 +175,6 @@ const toPlaced = (text: string): Placed => ({ createdAt: text.slice(0, 16), inge
 function compare(a: Placed, b: Placed): number {
   if (a.createdAt !== b.createdAt) return a.createdAt < b.createdAt ? -1 : 1;
   return a.ingestionId < b.ingestionId ? -1 : 1;
-}
-
-/** A tenant's name without `/`, which separates the parts of an index's entries. */
-function tenantTag(tenant: string): string {
-  return encodeURIComponent(tenant);
 }
 
 /** A script's answer; -1 stands for an ingestion that is not there. */

@@ -36,6 +36,14 @@ export interface LedgerKeys {
     /** Turns, copies and failures of a version. */
     owed(version: number): string[];
   };
+  questions: {
+    /** Over all questions, in the order in which the scripts' prelude names them; then those of one, then the outbox's. */
+    shared: string[];
+    of(questionId: string): string[];
+    record(questionId: string): string;
+  };
+  /** Webhooks, messages and deliveries, in the order in which the scripts' prelude names them. In the questions' slot. */
+  outbox: string[];
   format: string;
   /** Every key that a script on a tenant's changes touches, in the order in which their prelude names them. */
   changes(tenant: string): string[];
@@ -53,6 +61,7 @@ export function ledgerKeys(prefix: string): LedgerKeys {
   const access = (name: string): string => `{${prefix}:access}:${name}`;
   const changing = (name: string): string => `{${prefix}:changes}:${name}`;
   const migrate = (name: string): string => `{${prefix}:migrate}:${name}`;
+  const question = (name: string): string => `{${prefix}:questions}:${name}`;
   const shared = {
     byStatus: flow('by-status'),
     byTenant: flow('by-tenant'),
@@ -90,6 +99,15 @@ export function ledgerKeys(prefix: string): LedgerKeys {
       generation: migrate('generation'),
       owed: (version) => ['turns', 'copies', 'failed'].map((noun) => migrate(`${noun}:${version}`)),
     },
+    questions: {
+      shared: ['places', 'queued', 'claimed', 'unfinished', 'finished', 'recheck', 'citing', 'kept', 'kept-until'].map(question),
+      of: (id) => [question(`question:${id}:record`), question(`question:${id}:events`)],
+      record: (id) => question(`question:${id}:record`),
+    },
+    outbox: [
+      ...['webhooks', 'webhook-places', 'moving', 'messages', 'message-places', 'bodies', 'events', 'unpublished', 'prunable'],
+      ...['deliveries', 'delivery-places', 'pending', 'free', 'taken'],
+    ].map(question),
     format: access('format'),
     changes: (tenant) => [
       changing('tenants'),
@@ -98,4 +116,9 @@ export function ledgerKeys(prefix: string): LedgerKeys {
     ],
     changingTenants: changing('tenants'),
   };
+}
+
+/** A tenant in names that have parts. */
+export function tenantTag(tenant: string): string {
+  return encodeURIComponent(tenant);
 }

@@ -11,7 +11,9 @@ import { redisIngestions } from './redis-ledger-ingestions.ts';
 import { ledgerKeys, type LedgerKeys } from './redis-ledger-keys.ts';
 import { redisLeases } from './redis-ledger-leases.ts';
 import { redisMigrations } from './redis-ledger-migrations.ts';
+import { redisQuestions } from './redis-ledger-questions.ts';
 import { asText } from './redis-ledger-reply.ts';
+import { redisWebhooks } from './redis-ledger-webhooks.ts';
 
 export interface RedisLedgerOptions {
   /** `redis://`, `rediss://`, or for Redis Cluster `redis+cluster://` with any of its nodes, comma-separated. */
@@ -30,7 +32,7 @@ export interface RedisLedgerOptions {
  * Ledger on Redis 7 or newer, shared by any number of processes. Each method is one Lua script, but for those that go over many
  * ingestions: listings, `prune` and `deleteTenant`, which take one ingestion at a time and are finished by repeating them.
  *
- * Keys lie under four hash tags, and no script spans two, so that each runs on one slot of a Redis Cluster:
+ * Keys lie under seven hash tags, and no script spans two, so that each runs on one slot of a Redis Cluster:
  *
  * - `{prefix:flow}` for ingestions and all that counts them. An ingestion is `record` (hash), `chunks` (hash of number to
  *   deflated JSON), `taken` and `suspects` (hashes by chunk), `owed` (sorted by addedAt), `failures` (hash of number to
@@ -42,6 +44,8 @@ export interface RedisLedgerOptions {
  * - `{prefix:lease}` for key leases and the version counter, which take most of the calls.
  * - `{prefix:audit}` for audits: see redisAudits.
  * - `{prefix:migrate}` for migrations of the index and what its versions are owed.
+ * - `{prefix:questions}` for questions, webhooks and the outbox, which end, tell and deliver in one step: see redisQuestions and
+ *   redisWebhooks.
  * - `{prefix:access}` for API keys, settings and the format's number.
  *
  * A call that fails may have been done, when only its answer was lost. All are safe to repeat: what was done is not done twice,
@@ -59,6 +63,8 @@ export class RedisLedger implements Ledger {
   readonly #apiKeys: ReturnType<typeof redisApiKeys>;
   readonly #audits: ReturnType<typeof redisAudits>;
   readonly #migrations: ReturnType<typeof redisMigrations>;
+  readonly #questions: ReturnType<typeof redisQuestions>;
+  readonly #webhooks: ReturnType<typeof redisWebhooks>;
   readonly #settingsKey: string;
 
   private constructor(client: LedgerClient, keys: LedgerKeys, now: (() => number) | undefined) {
@@ -71,6 +77,8 @@ export class RedisLedger implements Ledger {
     this.#apiKeys = redisApiKeys(client, keys);
     this.#audits = redisAudits(client, keys.audits);
     this.#migrations = redisMigrations(client, keys);
+    this.#questions = redisQuestions(client, keys);
+    this.#webhooks = redisWebhooks(client, keys);
     this.#settingsKey = keys.settings;
   }
 
@@ -147,6 +155,40 @@ export class RedisLedger implements Ledger {
   failedCopies: Ledger['failedCopies'] = (version, limit) => this.#migrations.failedCopies(version, limit);
   retryCopies: Ledger['retryCopies'] = (version, at) => this.#migrations.retryCopies(version, at);
   dropCopies: Ledger['dropCopies'] = (version) => this.#migrations.dropCopies(version);
+  createQuestion: Ledger['createQuestion'] = (question, options) => this.#questions.createQuestion(question, options);
+  getQuestion: Ledger['getQuestion'] = (tenant, id) => this.#questions.getQuestion(tenant, id);
+  listQuestions: Ledger['listQuestions'] = (tenant, options) => this.#questions.listQuestions(tenant, options);
+  takeQuestion: Ledger['takeQuestion'] = (id, claim) => this.#questions.takeQuestion(id, claim);
+  renewQuestion: Ledger['renewQuestion'] = (id, claim) => this.#questions.renewQuestion(id, claim);
+  giveBackQuestion: Ledger['giveBackQuestion'] = (id, token) => this.#questions.giveBackQuestion(id, token);
+  addQuestionEvents: Ledger['addQuestionEvents'] = (id, token, events) => this.#questions.addQuestionEvents(id, token, events);
+  questionEvents: Ledger['questionEvents'] = (tenant, id, options) => this.#questions.questionEvents(tenant, id, options);
+  finishQuestion: Ledger['finishQuestion'] = (id, token, end) => this.#questions.finishQuestion(id, token, end);
+  cancelQuestion: Ledger['cancelQuestion'] = (tenant, id, end) => this.#questions.cancelQuestion(tenant, id, end);
+  owedQuestions: Ledger['owedQuestions'] = (options) => this.#questions.owedQuestions(options);
+  questionBacklog: Ledger['questionBacklog'] = () => this.#questions.questionBacklog();
+  questionsCiting: Ledger['questionsCiting'] = (tenant, assetId, limit) =>
+    this.#questions.questionsCiting(tenant, assetId, limit);
+  markStale: Ledger['markStale'] = (id, message, at) => this.#questions.markStale(id, message, at);
+  recheckQuestions: Ledger['recheckQuestions'] = (limit) => this.#questions.recheckQuestions(limit);
+  settleRecheck: Ledger['settleRecheck'] = (id) => this.#questions.settleRecheck(id);
+  pruneQuestions: Ledger['pruneQuestions'] = (options) => this.#questions.pruneQuestions(options);
+  addWebhook: Ledger['addWebhook'] = (webhook, limit) => this.#webhooks.addWebhook(webhook, limit);
+  getWebhook: Ledger['getWebhook'] = (tenant, id) => this.#webhooks.getWebhook(tenant, id);
+  listWebhooks: Ledger['listWebhooks'] = (tenant) => this.#webhooks.listWebhooks(tenant);
+  changeWebhook: Ledger['changeWebhook'] = (tenant, id, change, at) => this.#webhooks.changeWebhook(tenant, id, change, at);
+  deleteWebhook: Ledger['deleteWebhook'] = (tenant, id) => this.#webhooks.deleteWebhook(tenant, id);
+  addMessages: Ledger['addMessages'] = (messages) => this.#webhooks.addMessages(messages);
+  unpublishedMessages: Ledger['unpublishedMessages'] = (limit) => this.#webhooks.unpublishedMessages(limit);
+  settlePublished: Ledger['settlePublished'] = (ids) => this.#webhooks.settlePublished(ids);
+  takeDelivery: Ledger['takeDelivery'] = (id, claim) => this.#webhooks.takeDelivery(id, claim);
+  settleDelivery: Ledger['settleDelivery'] = (id, token, settled) => this.#webhooks.settleDelivery(id, token, settled);
+  dueDeliveries: Ledger['dueDeliveries'] = (options) => this.#webhooks.dueDeliveries(options);
+  deliveryBacklog: Ledger['deliveryBacklog'] = (at) => this.#webhooks.deliveryBacklog(at);
+  listDeliveries: Ledger['listDeliveries'] = (tenant, id, options) => this.#webhooks.listDeliveries(tenant, id, options);
+  replayDeliveries: Ledger['replayDeliveries'] = (tenant, id, which, at) =>
+    this.#webhooks.replayDeliveries(tenant, id, which, at);
+  pruneMessages: Ledger['pruneMessages'] = (options) => this.#webhooks.pruneMessages(options);
   close: Ledger['close'] = () => this.#client.close();
 
   async prune(before: number): Promise<number> {
@@ -171,6 +213,8 @@ export class RedisLedger implements Ledger {
     const apiKeys = await this.#apiKeys.dropApiKeysOf(tenant, createdUpTo);
     await this.#changes.dropChangesOf(tenant, createdUpTo);
     await this.#audits.dropAuditsOf(tenant, createdUpTo);
+    await this.#questions.dropQuestionsOf(tenant, createdUpTo);
+    await this.#webhooks.dropOutboxOf(tenant, createdUpTo);
     return { ...(await this.#ingestions.dropIngestionsOf(tenant, createdUpTo)), apiKeys };
   }
 }
