@@ -1,7 +1,7 @@
 import { redisScript } from './redis-ledger-script.ts';
 
 /** How many deliveries one script brings in step with a webhook that was disabled, enabled or deleted. */
-const MOVED_AT_ONCE = 500;
+const MOVED_AT_ONCE = 200;
 
 /**
  * Names for the keys in the order of LedgerKeys.outbox, from KEYS[first] on, and the steps that several scripts have in common.

@@ -30,7 +30,7 @@ export interface RedisLedgerOptions {
 
 /**
  * Ledger on Redis 7 or newer, shared by any number of processes. Each method is one Lua script, but for those that go over many
- * ingestions: listings, `prune` and `deleteTenant`, which take one ingestion at a time and are finished by repeating them.
+ * ingestions or questions: listings, what prunes and `deleteTenant`, which take one at a time and are finished by repeating them.
  *
  * Keys lie under seven hash tags, and no script spans two, so that each runs on one slot of a Redis Cluster:
  *
@@ -49,8 +49,9 @@ export interface RedisLedgerOptions {
  * - `{prefix:access}` for API keys, settings and the format's number.
  *
  * A call that fails may have been done, when only its answer was lost. All are safe to repeat: what was done is not done twice,
- * but for `takeChunk`, whose attempts then count one too many, and the answer of one that says whether it did something is then
- * that of a second call. `addSuspect` tells a repetition by the same RedisLedger from a second worker: who asks again lives. Durable as Redis is: with `appendonly yes` and `appendfsync always`, when a call returns. At maxmemory
+ * but for `takeChunk`, whose attempts then count one too many, and `addQuestionEvents`, which tells it again; the answer of one
+ * that says whether it did something is then that of a second call. `addSuspect` tells a repetition by the same RedisLedger from a
+ * second worker: who asks again lives. Durable as Redis is: with `appendonly yes` and `appendfsync always`, when a call returns. At maxmemory
  * new work is refused with `ledger_full`, while what is owed is still taken, completed and dropped, which makes room.
  */
 export class RedisLedger implements Ledger {
