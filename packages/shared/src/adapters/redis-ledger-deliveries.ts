@@ -96,7 +96,7 @@ export function redisDeliveries(
       which: Parameters<WebhookLedger['replayDeliveries']>[2],
       at: number,
     ): Promise<string[]> {
-      const whose = [tenantTag(tenant), webhookId, at];
+      const whose = [tenantTag(tenant), webhookId, at, randomUUID()];
       if ('deliveryId' in which)
         return asList(await client.run(REPLAY_DELIVERY, outbox, [...whose, which.deliveryId])).map(asText);
       const statuses = which.statuses.filter((status) => status !== 'pending');

@@ -111,44 +111,55 @@ return answer`,
   'reads',
 );
 
+/** A cluster's client sends a call again whose answer was lost: what it replayed bears its id. */
 const REPLAY = `
-local tag, webhook, at = ARGV[1], ARGV[2], ARGV[3]
+local tag, webhook, at, call = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local w = read(WEBHOOKS, webhook)
 if not w or w.tag ~= tag then return {} end
 
 local function replay(delivery, d)
   set_delivery_status(delivery, d, 'pending')
-  d.next, d.tries = at, 0
+  d.next, d.tries, d.call = at, 0, call
   put_delivery(delivery, d)
 end
 `;
 
-/** the tenant's tag, the webhook, at, the delivery. Answers the ids of what is pending again. */
+/** the tenant's tag, the webhook, at, the call's id, the delivery. Answers the ids of what is pending again. */
 export const REPLAY_DELIVERY = redisScript(
   `${PRELUDE}${REPLAY}
-local d = read(DELIVERIES, ARGV[4])
-if not d or d.webhook ~= webhook or d.status == 'pending' then return {} end
-replay(ARGV[4], d)
-return { ARGV[4] }`,
+local d = read(DELIVERIES, ARGV[5])
+if not d or d.webhook ~= webhook then return {} end
+if d.status == 'pending' then return d.call == call and { ARGV[5] } or {} end
+replay(ARGV[5], d)
+return { ARGV[5] }`,
   { full: 'refuse' },
 );
 
-/** the tenant's tag, the webhook, at, limit, since, behind the last, statuses. Answers the ids of what is pending again. */
+/** the tenant's tag, the webhook, at, the call's id, limit, since, behind the last, statuses. Answers the ids of what is pending again. */
 export const REPLAY_RANGE = redisScript(
   `${PRELUDE}${REPLAY}
-local found, limit = {}, tonumber(ARGV[4])
-for n = 7, #ARGV do
-  local prefix = webhook .. '/' .. ARGV[n] .. '/'
-  local range = { '[' .. prefix .. digits(ARGV[5]), '(' .. prefix .. digits(ARGV[6]) }
-  for _, place in ipairs(redis.call('ZRANGE', DELIVERY_PLACES, range[1], range[2], 'BYLEX', 'LIMIT', 0, limit)) do
-    table.insert(found, { string.sub(place, #prefix + 1), delivery_in(place) })
+local found, limit = {}, tonumber(ARGV[5])
+local function find(status, count, is_wanted)
+  local prefix = webhook .. '/' .. status .. '/'
+  local range = { '[' .. prefix .. digits(ARGV[6]), '(' .. prefix .. digits(ARGV[7]) }
+  for _, place in ipairs(redis.call('ZRANGE', DELIVERY_PLACES, range[1], range[2], 'BYLEX', 'LIMIT', 0, count)) do
+    local delivery = delivery_in(place)
+    if not is_wanted or is_wanted(delivery) then table.insert(found, { string.sub(place, #prefix + 1), delivery }) end
   end
+end
+local is_repeated = w.replay == call
+if is_repeated then
+  find('pending', -1, function(delivery) return read(DELIVERIES, delivery).call == call end)
+else
+  for n = 8, #ARGV do find(ARGV[n], limit) end
+  w.replay = call
+  write(WEBHOOKS, webhook, w)
 end
 table.sort(found, function(a, b) return a[1] < b[1] end)
 local answer = {}
 for n = 1, math.min(limit, #found) do
   local delivery = found[n][2]
-  replay(delivery, read(DELIVERIES, delivery))
+  if not is_repeated then replay(delivery, read(DELIVERIES, delivery)) end
   table.insert(answer, delivery)
 end
 return answer`,
