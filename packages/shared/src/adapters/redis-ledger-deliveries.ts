@@ -6,6 +6,7 @@ import type { LedgerClient } from './redis-ledger-client.ts';
 import {
   COUNT_DELIVERIES,
   DUE_DELIVERIES,
+  GIVE_BACK_DELIVERY,
   LIST_DELIVERIES,
   REPLAY_DELIVERY,
   REPLAY_RANGE,
@@ -52,14 +53,16 @@ export function redisDeliveries(
       token: string,
       { attempt, outcome, disable }: Parameters<WebhookLedger['settleDelivery']>[2],
     ): Promise<boolean> {
-      const args = [
-        ...[deliveryId, token, randomUUID(), JSON.stringify(attempt), attempt.at, outcome.status],
-        outcome.status === 'pending' ? outcome.nextAttemptAt : '',
-        disable ?? '',
-      ];
+      const dueAt = outcome.status === 'pending' ? outcome.nextAttemptAt : '';
+      const told = [JSON.stringify(attempt), attempt.at, outcome.status, dueAt, disable ?? ''];
+      const args = [deliveryId, token, randomUUID(), ...told];
       const [settled, webhookId, left] = asList(await client.run(SETTLE_DELIVERY, outbox, args));
       await move('', asText(webhookId), left === 1);
       return settled === 1;
+    },
+
+    async giveBackDelivery(deliveryId: string, token: string): Promise<void> {
+      await client.run(GIVE_BACK_DELIVERY, outbox, [deliveryId, token]);
     },
 
     async dueDeliveries({ at, limit }: { at: number; limit: number }): Promise<{ tenant: string; deliveryId: string }[]> {

@@ -61,6 +61,17 @@ return { 1, d.webhook, disables and begin_move(d.webhook, 'parked', at) or 0 }`,
   { full: 'allow' },
 );
 
+/** the delivery, the token. */
+export const GIVE_BACK_DELIVERY = redisScript(
+  `${PRELUDE}
+local d = read(DELIVERIES, ARGV[1])
+if not d or d.status ~= 'pending' or d.token ~= ARGV[2] then return 0 end
+d.token, d.taken_until = '', ''
+put_delivery(ARGV[1], d)
+return 1`,
+  { full: 'allow' },
+);
+
 /** at, limit. Answers id and tenant's tag of each. Also goes on with what a broken-off change of a webhook left. */
 export const DUE_DELIVERIES = redisScript(
   `${PRELUDE}

@@ -104,10 +104,9 @@ export function ledgerKeys(prefix: string): LedgerKeys {
       of: (id) => [question(`question:${id}:record`), question(`question:${id}:events`)],
       record: (id) => question(`question:${id}:record`),
     },
-    outbox: [
-      ...['webhooks', 'webhook-places', 'moving', 'messages', 'message-places', 'bodies', 'events', 'unpublished', 'prunable'],
-      ...['deliveries', 'delivery-places', 'pending', 'free', 'taken'],
-    ].map(question),
+    outbox: ['webhooks', 'webhook-places', 'moving', 'messages', 'message-places', 'bodies', 'events', 'unpublished', 'prunable']
+      .concat(['deliveries', 'delivery-places', 'pending', 'free', 'taken'])
+      .map((name) => question(`outbox:${name}`)),
     format: access('format'),
     changes: (tenant) => [
       changing('tenants'),

@@ -179,9 +179,14 @@ else
         expect(await ledger.finishQuestion('q1', 'a', answered('m'))).toEqual({ deliveryIds: [deliveryId('m', 'w')] });
         expect(await ledger.cancelQuestion('t', 'q2', { eventId: 'e', at: 30 })).toBe('cancelled');
         expect(await ledger.dueDeliveries({ at: 50, limit: 9 })).toHaveLength(1);
-        expect(await ledger.takeDelivery(deliveryId('m', 'w'), { ...CLAIM, at: 40 })).not.toBeNull();
+        await ledger.takeDelivery(deliveryId('m', 'w'), { ...CLAIM, at: 40 });
+        await ledger.giveBackDelivery(deliveryId('m', 'w'), 'another');
+        expect(await ledger.dueDeliveries({ at: 50, limit: 9 })).toEqual([]);
+        await ledger.giveBackDelivery(deliveryId('m', 'w'), 'a');
+        expect(await ledger.dueDeliveries({ at: 50, limit: 9 })).toHaveLength(1);
+        expect(await ledger.takeDelivery(deliveryId('m', 'w'), { ...CLAIM, token: 'b', at: 40 })).not.toBeNull();
         const settled = { attempt: ATTEMPT, outcome: { status: 'failed' }, disable: 'gone' } as const;
-        expect(await ledger.settleDelivery(deliveryId('m', 'w'), 'a', settled)).toBe(true);
+        expect(await ledger.settleDelivery(deliveryId('m', 'w'), 'b', settled)).toBe(true);
         await ledger.settlePublished(['m']);
         expect(await ledger.addMessages([message('n', { type: 'ingestion.completed' })])).toEqual([]);
         expect(await ledger.markStale('q1', message('s'), 60)).toEqual({ deliveryIds: [] });

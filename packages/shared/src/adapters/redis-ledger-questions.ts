@@ -138,10 +138,8 @@ export function redisQuestions(client: LedgerClient, { questions: keys, outbox }
       const outcome = end.status === 'answered' ? ['result', JSON.stringify(end.result)] : ['error', JSON.stringify(end.error)];
       const events = [...end.events, doneEvent(status, message.messageId)].map((event) => JSON.stringify(event));
       const cited = end.status === 'answered' ? [...new Set(end.citedAssets)].map(assetTag) : [];
-      const args = [
-        ...[questionId, token, randomUUID(), at, status, ...outcome],
-        ...[events.length, ...events, cited.length, ...cited, ...messageArguments(message)],
-      ];
+      const told = [events.length, ...events, cited.length, ...cited, ...messageArguments(message)];
+      const args = [questionId, token, randomUUID(), at, status, ...outcome, ...told];
       return deliveriesOf(await client.run(scripts.FINISH_QUESTION, [...keysOf(questionId), ...outbox], args));
     },
 

@@ -184,6 +184,7 @@ export class RedisLedger implements Ledger {
   settlePublished: Ledger['settlePublished'] = (ids) => this.#webhooks.settlePublished(ids);
   takeDelivery: Ledger['takeDelivery'] = (id, claim) => this.#webhooks.takeDelivery(id, claim);
   settleDelivery: Ledger['settleDelivery'] = (id, token, settled) => this.#webhooks.settleDelivery(id, token, settled);
+  giveBackDelivery: Ledger['giveBackDelivery'] = (id, token) => this.#webhooks.giveBackDelivery(id, token);
   dueDeliveries: Ledger['dueDeliveries'] = (options) => this.#webhooks.dueDeliveries(options);
   deliveryBacklog: Ledger['deliveryBacklog'] = (at) => this.#webhooks.deliveryBacklog(at);
   listDeliveries: Ledger['listDeliveries'] = (tenant, id, options) => this.#webhooks.listDeliveries(tenant, id, options);
