@@ -301,6 +301,25 @@ export function ledgerWebhookContract(ledgerOf: () => Ledger, openAgain: () => P
     expect((await log('h1'))[0]).toMatchObject({ status: 'delivered', nextAttemptAt: null, attempts: [attempt(152)], tries: 1 });
   });
 
+  test('a delivery that is given back is due as before, and nothing of it is counted; what another holds, or is settled, stays', async () => {
+    await add('h1');
+    const [id] = await send('m1');
+    await take(id!, 100);
+    await ledgerOf().giveBackDelivery(id!, 'another');
+    expect(await due(149)).toEqual([]);
+    await ledgerOf().giveBackDelivery(id!, 'w1');
+    await ledgerOf().giveBackDelivery(id!, 'w1');
+    expect(await due(101)).toEqual([id]);
+    expect(await backlog(101)).toEqual({ pending: 1, oldestDueAt: 100 });
+    expect((await log('h1'))[0]).toMatchObject({ status: 'pending', attempts: [], tries: 0, nextAttemptAt: 100 });
+    expect(await settle(id!, 102)).toBe(false);
+    await deliver(id!, 103);
+    await ledgerOf().giveBackDelivery(id!, 'w1');
+    await ledgerOf().giveBackDelivery('none', 'w1');
+    expect(await due(999)).toEqual([]);
+    expect((await log('h1'))[0]).toMatchObject({ status: 'delivered', tries: 1 });
+  });
+
   test('a delivery is tried again when it is due, and its last twenty attempts are kept', async () => {
     await add('h1');
     const [id] = await send('m1');
