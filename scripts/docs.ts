@@ -30,20 +30,32 @@ function besideEngines(settings: Settings): Settings {
 }
 
 /** Defaults that depend on the machine are described, not printed: the document is the same everywhere. */
-function defaultOf({ schema, variable }: Settings[string]): string {
+function defaultOf(name: string, { schema, variable }: Settings[string]): string {
   if (variable === 'DECODE_CONCURRENCY') return 'the cores + 1';
   const parsed = schema.safeParse(undefined);
   if (!parsed.success) return 'required';
   if (parsed.data === undefined) return '';
+  if (name.endsWith('Ms') && !variable.endsWith('_MS')) return `\`${durationOf(z.number().parse(parsed.data))}\``;
   const value = Array.isArray(parsed.data)
     ? parsed.data.join(',')
     : z.union([z.string(), z.number(), z.boolean()]).parse(parsed.data);
-  return value === '' ? '' : `\`${value}\``;
+  // A bar would end the table's cell, also in code.
+  return value === '' ? '' : `\`${String(value).replaceAll('|', '\\|')}\``;
+}
+
+/** As a setting of that kind is written: its variable says no unit, its value does. */
+function durationOf(ms: number): string {
+  for (const [unit, size] of [
+    ['h', 3_600_000],
+    ['m', 60_000],
+  ] as const)
+    if (ms % size === 0) return `${ms / size}${unit}`;
+  return `${ms / 1_000}s`;
 }
 
 function configurationDocument(): string {
   const sections = PROCESSES.map(([title, settings]) => {
-    const rows = Object.values(settings).map((s) => `| \`${s.variable}\` | ${defaultOf(s)} | ${s.description} |`);
+    const rows = Object.entries(settings).map(([name, s]) => `| \`${s.variable}\` | ${defaultOf(name, s)} | ${s.description} |`);
     return `## ${title}\n\n| Variable | Default | Meaning |\n| --- | --- | --- |\n${rows.join('\n')}\n`;
   });
   return `# Configuration

@@ -30,7 +30,7 @@ export function answerBody(
     temperature: sampling.temperature,
     top_p: sampling.topP,
     [dialect.tokensField]: sampling.maxTokens,
-    ...(sampling.stop.length > 0 ? { stop: sampling.stop } : {}),
+    ...(sampling.stop.length > 0 && dialect.takesStop ? { stop: sampling.stop } : {}),
     ...(sampling.seed === undefined ? {} : { seed: sampling.seed }),
     ...(schema && dialect.structured
       ? { response_format: { type: 'json_schema', json_schema: { name: schema.name, schema: schema.schema, strict: true } } }

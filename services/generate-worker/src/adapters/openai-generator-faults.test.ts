@@ -65,11 +65,16 @@ test('what the server says is told, up to 300 characters', async () => {
 });
 
 test.each<[string, Play, Parameters<typeof openRig>[1], RegExp]>([
-  ['no first token', { instead: 'hang' }, { firstTokenTimeoutMs: 50 }, /0\.05 s for the first token/],
-  ['a first token too late', { firstTokenMs: 60_000 }, { firstTokenTimeoutMs: 50 }, /first token/],
-  ['only comments', { instead: 'comments' }, { firstTokenTimeoutMs: 50 }, /first token/],
-  ['a token too late', { ending: 'hang' }, { tokenTimeoutMs: 50 }, /0\.05 s for the next token/],
-  ['a whole too late', { text: 'word '.repeat(10_000), tokenMs: 5 }, { timeoutMs: 200 }, /0\.2 s for the whole answer/],
+  ['no first token', { instead: 'hang' }, { firstTokenTimeoutMs: 500 }, /0\.5 s for the first token/],
+  ['a first token too late', { firstTokenMs: 60_000 }, { firstTokenTimeoutMs: 500 }, /first token/],
+  ['only comments', { instead: 'comments' }, { firstTokenTimeoutMs: 500 }, /first token/],
+  ['a token too late', { ending: 'hang' }, { tokenTimeoutMs: 500 }, /0\.5 s for the next token/],
+  [
+    'a whole too late',
+    { text: Array.from({ length: 10_000 }, (_, n) => `word${n}`).join(' '), tokenMs: 5 },
+    { timeoutMs: 1_000 },
+    /1 s for the whole answer/,
+  ],
 ])('%s is given up, and the server stops', async (_, play, options, detail) => {
   const server = await openServer();
   server.play(play);
@@ -77,10 +82,11 @@ test.each<[string, Play, Parameters<typeof openRig>[1], RegExp]>([
     code: 'generator_timeout',
     detail: expect.stringMatching(detail),
   });
-  await until(() => server.requests[0]!.isCancelled);
+  // A machine that is busy may not even have sent it.
+  await until(() => server.requests.every(({ isCancelled }) => isCancelled));
 });
 
-test('a listener that takes long is waited for, and its time is not the server’s', async () => {
+test("a listener that takes long is waited for, and its time is not the server's", async () => {
   const server = await openServer();
   const { ask } = openRig(server.baseUrl, { tokenTimeoutMs: 1_000 });
   const seen: string[] = [];

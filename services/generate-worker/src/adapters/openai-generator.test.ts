@@ -162,7 +162,7 @@ test('the bound of tokens goes under the name that the server asks for', async (
   ]);
 });
 
-test('yes against no is the model’s own chance of the two, in one call', async () => {
+test("yes against no is the model's own chance of the two, in one call", async () => {
   const server = await openServer();
   const { generator, metric } = openRig(server.baseUrl);
   const signal = new AbortController().signal;
@@ -213,6 +213,19 @@ test('an answer ends before its stop string, also where the server sends it and 
   const { answer, pieces } = openRig(server.baseUrl).ask();
   await expect(answer).resolves.toMatchObject({ text: 'It fits. <|im_ end|> ', finishReason: 'stop' });
   expect(pieces.join('')).toBe('It fits. <|im_ end|> ');
+});
+
+test('a server that cannot take stop strings is asked without them, and the answer still ends there', async () => {
+  const text = 'It fits.<|im_end|> and so on';
+  const refusing = await openServer({ refuses: ['stop'], always: { text } });
+  const failing = await openServer({ always: { text } });
+  failing.play({ instead: 'error_at_once' });
+  for (const server of [refusing, failing]) {
+    const { ask } = openRig(server.baseUrl);
+    await expect(ask().answer).resolves.toMatchObject({ text: 'It fits.', finishReason: 'stop' });
+    await ask().answer;
+    expect(server.requests.map(({ body }) => 'stop' in body)).toEqual([true, false, false]);
+  }
 });
 
 test('an answer cut at the bound of tokens says so', async () => {

@@ -129,22 +129,26 @@ class OpenAIGenerator implements Generator {
       this.#within(signal, async (deadline) => {
         const served = await this.#modelFor(request.adapter, deadline.signal);
         const sampling = { ...this.#options.sampling, ...request.sampling };
-        deadline.expect('the first token', this.#options.firstTokenTimeoutMs);
         let isHeld = false;
-        const stream = await this.#patiently(deadline.signal, () => {
-          isHeld = request.schema !== null && this.#dialect.structured;
-          return this.#client.chat.completions.create(answerBody(request, served, sampling, this.#dialect), {
-            signal: deadline.signal,
-          });
-        });
-        const { tokenTimeoutMs } = this.#options;
-        const value = await readAnswer(stream, deadline, {
-          model: served.name,
-          stop: sampling.stop,
-          tokenTimeoutMs,
-          onText,
-          onFirstToken,
-        });
+        let isHandedOut = false;
+        const tell = (text: string) => {
+          isHandedOut = true;
+          return onText(text);
+        };
+        const { tokenTimeoutMs, firstTokenTimeoutMs } = this.#options;
+        const read = { model: served.name, stop: sampling.stop, tokenTimeoutMs, onText: tell, onFirstToken };
+        // Errors come inside the stream too, where a server answers before it looks.
+        const value = await this.#patiently(
+          deadline.signal,
+          async () => {
+            isHeld = request.schema !== null && this.#dialect.structured;
+            deadline.expect('the first token', firstTokenTimeoutMs);
+            const body = answerBody(request, served, sampling, this.#dialect);
+            const stream = await this.#client.chat.completions.create(body, { signal: deadline.signal });
+            return readAnswer(stream, deadline, read);
+          },
+          () => !isHandedOut,
+        );
         if (isHeld && value.finishReason === 'stop' && !isJson(value.text)) this.#dialect.ignoresSchemas();
         this.#metrics.countTokens(value.usage);
         return { value, outcome: value.finishReason };
@@ -217,14 +221,15 @@ class OpenAIGenerator implements Generator {
     }
   }
 
-  /** The one place that repeats: without what the server does not take, and where it had not answered at all. */
-  async #patiently<T>(signal: AbortSignal, send: () => Promise<T>): Promise<T> {
+  /** The one place that repeats: without what the server does not take, and where it had not answered at all; never once text was handed out. */
+  async #patiently<T>(signal: AbortSignal, send: () => Promise<T>, mayRepeat = () => true): Promise<T> {
     for (let reconnects = 0; ;) {
       signal.throwIfAborted();
       try {
         return await unlessAborted(send(), signal);
       } catch (thrown) {
         signal.throwIfAborted();
+        if (!mayRepeat()) throw thrown;
         const failure = failureOf(thrown);
         if (this.#dialect.learn(failure)) {
           this.#logger.info({ said: failure.error.detail }, 'the model server refused a part of the request: it is left out');

@@ -16,6 +16,7 @@ export class ServerDialect {
   #takesSchema = true;
   #takesUsage = true;
   #takesSalt = true;
+  #takesStop = true;
   #tokensField: 'max_tokens' | 'max_completion_tokens' = 'max_tokens';
 
   constructor(use: { structured: Use; logprobs: Use }) {
@@ -44,12 +45,22 @@ export class ServerDialect {
     return this.#takesSalt;
   }
 
+  /** Where it does not, the answer is ended here alone. */
+  get takesStop(): boolean {
+    return this.#takesStop;
+  }
+
   get tokensField(): 'max_tokens' | 'max_completion_tokens' {
     return this.#tokensField;
   }
 
   /** Whether a refusal was about something that can be left out: then the request is worth repeating without it. */
   learn({ status, said }: Pick<GeneratorFailure, 'status' | 'said'>): boolean {
+    // transformers 5.24 looks for stop texts in a processor of pictures, which has no vocabulary, once its answer has begun.
+    if (this.#takesStop && /no attribute 'get_vocab'/.test(said)) {
+      this.#takesStop = false;
+      return true;
+    }
     if (status !== 400 && status !== 422 && status !== 501) return false;
     if (/max_completion_tokens/.test(said) && /max_tokens/.test(said) && this.#tokensField === 'max_tokens') {
       this.#tokensField = 'max_completion_tokens';
@@ -71,6 +82,10 @@ export class ServerDialect {
       this.#takesSalt = false;
       return true;
     }
+    if (/\bstop(_strings|_sequences)?\b/.test(said) && this.#takesStop) {
+      this.#takesStop = false;
+      return true;
+    }
     return false;
   }
 
@@ -89,6 +104,7 @@ export class ServerDialect {
     this.#takesSchema = true;
     this.#takesUsage = true;
     this.#takesSalt = true;
+    this.#takesStop = true;
     this.#tokensField = 'max_tokens';
   }
 }

@@ -20,7 +20,8 @@ export interface Play {
     | 'long_line'
     | 'comments'
     | 'empty'
-    | 'thinking_only';
+    | 'thinking_only'
+    | 'error_at_once';
   /** A refusal, with its message as vLLM writes it. */
   status?: number;
   message?: string;

@@ -51,7 +51,8 @@ export async function playStream({ body, model, text, play, response, gone }: Pl
   if (play.instead === 'hang') return forEver(gone);
   if (play.firstTokenMs) await sleep(play.firstTokenMs, undefined, { signal: gone });
   if (play.instead) await spoil(play.instead, write, chunk, gone);
-  if (play.instead === 'malformed' || play.instead === 'no_choices') return void response.end();
+  if (play.instead === 'malformed' || play.instead === 'no_choices' || play.instead === 'error_at_once')
+    return void response.end();
   const words = play.instead ? [] : ((play.text ?? textFor(body, text)).match(/\s*\S+\s*/g) ?? []);
   const breaksOff = play.ending === 'reset' || play.ending === 'close' || play.ending === 'hang';
   const end = breaksOff ? Math.ceil(words.length / 2) : words.length;
@@ -76,6 +77,7 @@ export async function playStream({ body, model, text, play, response, gone }: Pl
 async function spoil(instead: NonNullable<Play['instead']>, write: Write, chunk: Chunk, gone: AbortSignal): Promise<void> {
   if (instead === 'malformed') return write('{"choices":[{"delta":{"content":"half a');
   if (instead === 'no_choices') return write({ object: 'chat.completion.chunk' });
+  if (instead === 'error_at_once') return write({ error: "'LlavaProcessor' object has no attribute 'get_vocab'" });
   if (instead === 'thinking_only') return chunk({ reasoning_content: 'Let me see.' });
   for (let n = 0; !gone.aborted; n++) {
     if (instead === 'endless') await chunk({ content: Array.from({ length: 20 }, (_, m) => `word${20 * n + m} `).join('') });

@@ -1,0 +1,35 @@
+import { expect, test } from '@jest/globals';
+import { readConfig } from '@sightline/shared/runtime/config';
+import { GENERATOR_SETTINGS, SETTINGS } from './config.ts';
+
+test('the defaults are those that LLaVA-OneVision was made for', () => {
+  expect(readConfig(GENERATOR_SETTINGS, {})).toMatchObject({
+    vlmTemperature: 0.3,
+    vlmTopP: 0.85,
+    vlmMaxTokens: 512,
+    vlmStop: ['<|im_end|>'],
+    vlmMaxImages: 4,
+    vlmImageSidePx: 384,
+    vlmBoxFrame: 'thousand',
+    vlmInFlight: 32,
+  });
+});
+
+test('stop texts are a list, and none is none', () => {
+  expect(readConfig(GENERATOR_SETTINGS, { VLM_STOP: '</s>,###' }).vlmStop).toEqual(['</s>', '###']);
+  expect(readConfig(GENERATOR_SETTINGS, { VLM_STOP: 'none' }).vlmStop).toEqual([]);
+});
+
+test('what is out of its bounds is named, a key never', () => {
+  const read = () =>
+    readConfig(SETTINGS, {
+      REDIS_URL: 'redis://localhost',
+      VLM_TEMPERATURE: '2.1',
+      VLM_TOP_P: '0',
+      VLM_BOX_FRAME: 'pixels',
+      VLM_TIMEOUT: '3 minutes',
+      VLM_STOP: 'a,b,c,d,e',
+    });
+  for (const variable of ['VLM_TEMPERATURE', 'VLM_TOP_P', 'VLM_BOX_FRAME', 'VLM_TIMEOUT', 'VLM_STOP'])
+    expect(read).toThrow(`${variable}: expected`);
+});
