@@ -22,7 +22,7 @@ const PROCESSES: [title: string, settings: Settings][] = [
   ['query-api', besideEngines(QUERY_API)],
   ['ingest-worker', besideEngines(INGEST_WORKER)],
   ['encode-worker', besideEngines(ENCODE_WORKER)],
-  ['generate-worker', GENERATE_WORKER],
+  ['generate-worker', besideEngines(GENERATE_WORKER)],
 ];
 
 function besideEngines(settings: Settings): Settings {

@@ -1,9 +1,9 @@
 import { expect, test } from '@jest/globals';
-import { buildPrompt, type PromptInput } from './build-prompt.ts';
-import type { ModelProfile, PromptPart } from './generator.ts';
-import type { PromptTemplate } from './prompt-template.ts';
-import type { ReadyPicture, Source } from './sources.ts';
-import { readPromptFiles } from '../adapters/prompt-files.ts';
+import { buildPrompt, type PromptInput } from './core/build-prompt.ts';
+import type { ModelProfile, PromptPart } from './core/generator.ts';
+import type { PromptTemplate } from './core/prompt-template.ts';
+import type { ReadyPicture, Source } from './core/sources.ts';
+import { readPromptFiles } from './adapters/prompt-files.ts';
 
 const profile: ModelProfile = {
   model: null,
