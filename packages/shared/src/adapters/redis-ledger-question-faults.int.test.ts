@@ -209,22 +209,24 @@ else
       const ids = Array.from({ length: 40 }, (_, n) => `q${n}`);
       for (const id of ids) await create(first, id);
       const ended: string[] = [];
+      let lost = 0;
       await Promise.all(
         Array.from({ length: 8 }, async (_, worker) => {
           const ledger = ledgers[worker % 2] ?? first;
           const token = `worker-${worker}`;
-          for (let turn = 0; turn < ids.length; turn++) {
-            const id = ids[(turn * 7 + worker * 5) % ids.length] ?? '';
-            // Half the claims have lapsed at once, so that another takes it meanwhile.
-            const claim = { token, claimMs: turn % 2 === 0 ? 0 : 1_000, at: 20 };
+          // All at the same one; every other claim lapses at once, so that another takes it meanwhile.
+          for (const [turn, id] of ids.entries()) {
+            const claim = { token, claimMs: (turn + worker) % 2 === 0 ? 0 : 1_000, at: 20 };
             if (!(await ledger.takeQuestion(id, claim))) continue;
             await ledger.addQuestionEvents(id, token, [{ type: 'tokens', attempt: 1, text: token }]);
             if (await ledger.finishQuestion(id, token, answered(`message-${id}-${token}`))) ended.push(id);
+            else lost++;
           }
         }),
       );
       expect(new Set(ended).size).toBe(ids.length);
       expect(ended).toHaveLength(ids.length);
+      expect(lost).toBeGreaterThan(0);
       expect(await first.questionBacklog()).toEqual({ queued: 0, running: 0, oldestCreatedAt: null });
       for (const webhookId of ['w1', 'w2']) {
         const { deliveries } = await first.listDeliveries('t', webhookId, { limit: 100 });
