@@ -111,6 +111,8 @@ export async function openStackParts(options: ProductionStackOptions, closers: (
     KAFKA_TOPIC_PREFIX: topicPrefix,
     S3_EVENTS_TOPIC: notificationsTopic,
     ITEMS_TOPIC: `${id}-items`,
+    // Asked only by questions.
+    VLM_BASE_URL: 'http://127.0.0.1:9/v1',
   };
   const serviceEnv = proxies
     ? {

@@ -108,9 +108,9 @@ export class ModelServerGate {
     this.#show();
   }
 
-  /** Something was answered besides the requests that run here. */
-  answered(): void {
-    this.#answered();
+  /** It answers, if only what is no work. */
+  isThere(): void {
+    if (this.#breaker.probeSucceeded()) this.#up();
   }
 
   close(): void {
@@ -128,7 +128,10 @@ export class ModelServerGate {
   }
 
   #answered(): void {
-    if (!this.#breaker.succeeded()) return;
+    if (this.#breaker.succeeded()) this.#up();
+  }
+
+  #up(): void {
     this.#deps.logger.info('the model server answers again');
     clearTimeout(this.#probeTimer);
     this.#limit.reset();
@@ -175,12 +178,12 @@ export class ModelServerGate {
     if (!this.#breaker.beginProbe()) return this.#awaitProbe();
     try {
       await this.#options.probe();
-      this.#answered();
+      this.isThere();
     } catch (thrown) {
-      if (failureOf(thrown).isDown || failureOf(thrown).error.code === 'generator_timeout') {
-        this.#breaker.probeFailed();
-        this.#awaitProbe();
-      } else this.#answered();
+      const { isDown, error } = failureOf(thrown);
+      if (!isDown && error.code !== 'generator_timeout') return this.isThere();
+      this.#breaker.probeFailed();
+      this.#awaitProbe();
     }
   }
 

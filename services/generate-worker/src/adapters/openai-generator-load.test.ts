@@ -136,7 +136,7 @@ async function startProcess(port: number): Promise<ChildProcess> {
   const child = spawn(process.execPath, [main, String(port), JSON.stringify({ always: { tokenMs: 20 } })], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
-  await once(child.stdout!, 'data');
+  await once(child.stdout, 'data');
   return child;
 }
 

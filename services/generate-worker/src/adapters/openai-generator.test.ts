@@ -130,6 +130,15 @@ test('a server that takes a schema and answers outside it is not asked for one a
   expect(generator.profile.structured).toBe(false);
 });
 
+test('an asker whose own stop text cuts the JSON takes no schema from the others', async () => {
+  const server = await openServer();
+  const { ask, generator } = openRig(server.baseUrl);
+  await ask({ schema: SCHEMA, sampling: { stop: [':'] } }).answer;
+  server.play({ status: 400, message: 'no structured thing was asked for' });
+  await expect(ask().answer).rejects.toMatchObject({ code: 'generator_refused' });
+  expect(generator.profile.structured).toBe(true);
+});
+
 test('what the settings say of schemas and log-probabilities is not tried out', async () => {
   const server = await openServer({ refuses: ['response_format'] });
   const off = openRig(server.baseUrl, { structured: 'off', logprobs: 'off' });
@@ -197,6 +206,11 @@ test('a server without log-probabilities is asked for them once', async () => {
   expect(await generator.yesNo(QUESTION, { signal })).toBe(null);
   // With twenty a place, then with five: some servers take only so many.
   expect(refusing.requests.map(({ body }) => body['top_logprobs'])).toEqual([20, 5]);
+  const modest = await openServer();
+  modest.play(...Array.from({ length: 4 }, () => ({ status: 400, message: 'top_logprobs must be at most 5' })));
+  const together = openRig(modest.baseUrl).generator;
+  const chances = await Promise.all(Array.from({ length: 4 }, () => together.yesNo(QUESTION, { signal })));
+  expect(chances.map((chance) => chance?.toFixed(3))).toEqual(Array(4).fill('0.900'));
 });
 
 test('characters and lines cut through, other line ends, a missing [DONE]: the same answer', async () => {

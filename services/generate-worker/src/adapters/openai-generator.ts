@@ -131,6 +131,7 @@ class OpenAIGenerator implements Generator {
         const sampling = { ...this.#options.sampling, ...request.sampling };
         let isHeld = false;
         let isHandedOut = false;
+        let sent: object = {};
         const tell = (text: string) => {
           isHandedOut = true;
           return onText(text);
@@ -144,12 +145,15 @@ class OpenAIGenerator implements Generator {
             isHeld = request.schema !== null && this.#dialect.structured;
             deadline.expect('the first token', firstTokenTimeoutMs);
             const body = answerBody(request, served, sampling, this.#dialect);
+            sent = body;
             const stream = await this.#client.chat.completions.create(body, { signal: deadline.signal });
             return readAnswer(stream, deadline, read);
           },
-          () => !isHandedOut,
+          () => (isHandedOut ? null : sent),
         );
-        if (isHeld && value.finishReason === 'stop' && !isJson(value.text)) this.#dialect.ignoresSchemas();
+        // A stop text of the asker's may have cut it.
+        const isJudged = isHeld && value.finishReason === 'stop' && request.sampling.stop === undefined;
+        if (isJudged && !isJson(value.text)) this.#dialect.ignoresSchemas();
         this.#metrics.countTokens(value.usage);
         return { value, outcome: value.finishReason };
       }),
@@ -165,10 +169,16 @@ class OpenAIGenerator implements Generator {
       this.#within(signal, async (deadline) => {
         const served = await this.#modelFor(null, deadline.signal);
         deadline.expect('yes or no', this.#options.firstTokenTimeoutMs);
-        const answer = await this.#patiently(deadline.signal, async () =>
-          this.#dialect.logprobs
-            ? this.#client.chat.completions.create(yesNoBody(request, served, this.#dialect), { signal: deadline.signal })
-            : null,
+        let sent: object = {};
+        const answer = await this.#patiently(
+          deadline.signal,
+          async () => {
+            if (!this.#dialect.logprobs) return null;
+            const body = yesNoBody(request, served, this.#dialect);
+            sent = body;
+            return this.#client.chat.completions.create(body, { signal: deadline.signal });
+          },
+          () => sent,
         );
         if (answer === null) return { value: null, outcome: 'no_logprobs' };
         const parsed = yesNoAnswer.safeParse(answer);
@@ -193,7 +203,7 @@ class OpenAIGenerator implements Generator {
     } catch (thrown) {
       throw failureOf(thrown, this.#options.apiKey).error;
     }
-    this.#gate.answered();
+    this.#gate.isThere();
     const { model } = this.#options.profile;
     if (ids && model !== null && !ids.includes(model))
       throw new SightlineError('generator_refused', `The model server does not serve "${model}".`);
@@ -221,17 +231,18 @@ class OpenAIGenerator implements Generator {
     }
   }
 
-  /** The one place that repeats: without what the server does not take, and where it had not answered at all; never once text was handed out. */
-  async #patiently<T>(signal: AbortSignal, send: () => Promise<T>, mayRepeat = () => true): Promise<T> {
+  /** The one place that repeats, unless `lastSent` says null: without what the server does not take, and where it had not answered at all; never once text was handed out. */
+  async #patiently<T>(signal: AbortSignal, send: () => Promise<T>, lastSent: () => object | null = () => ({})): Promise<T> {
     for (let reconnects = 0; ;) {
       signal.throwIfAborted();
       try {
         return await unlessAborted(send(), signal);
       } catch (thrown) {
         signal.throwIfAborted();
-        if (!mayRepeat()) throw thrown;
+        const sent = lastSent();
+        if (sent === null) throw thrown;
         const failure = failureOf(thrown);
-        if (this.#dialect.learn(failure)) {
+        if (this.#dialect.learn(failure, sent)) {
           this.#logger.info({ said: failure.error.detail }, 'the model server refused a part of the request: it is left out');
           continue;
         }

@@ -13,10 +13,7 @@ export class ServerDialect {
   readonly #structured: Use;
   readonly #logprobs: Use;
   #tops = 0;
-  #takesSchema = true;
-  #takesUsage = true;
-  #takesSalt = true;
-  #takesStop = true;
+  readonly #dropped = new Set<'schema' | 'usage' | 'salt' | 'stop'>();
   #tokensField: 'max_tokens' | 'max_completion_tokens' = 'max_tokens';
 
   constructor(use: { structured: Use; logprobs: Use }) {
@@ -25,7 +22,7 @@ export class ServerDialect {
   }
 
   get structured(): boolean {
-    return this.#structured === 'auto' ? this.#takesSchema : this.#structured === 'on';
+    return this.#structured === 'auto' ? !this.#dropped.has('schema') : this.#structured === 'on';
   }
 
   get logprobs(): boolean {
@@ -38,60 +35,48 @@ export class ServerDialect {
   }
 
   get takesUsage(): boolean {
-    return this.#takesUsage;
+    return !this.#dropped.has('usage');
   }
 
   get takesSalt(): boolean {
-    return this.#takesSalt;
+    return !this.#dropped.has('salt');
   }
 
   /** Where it does not, the answer is ended here alone. */
   get takesStop(): boolean {
-    return this.#takesStop;
+    return !this.#dropped.has('stop');
   }
 
   get tokensField(): 'max_tokens' | 'max_completion_tokens' {
     return this.#tokensField;
   }
 
-  /** Whether a refusal was about something that can be left out: then the request is worth repeating without it. */
-  learn({ status, said }: Pick<GeneratorFailure, 'status' | 'said'>): boolean {
+  /** Whether a failure was about something in `sent` that can be left out: then the request is worth repeating without it. */
+  learn({ status, said }: Pick<GeneratorFailure, 'status' | 'said'>, sent: object): boolean {
+    const isAbout = (field: string, words: RegExp) => field in sent && words.test(said);
     // transformers 5.24 looks for stop texts in a processor of pictures, which has no vocabulary, once its answer has begun.
-    if (this.#takesStop && /no attribute 'get_vocab'/.test(said)) {
-      this.#takesStop = false;
-      return true;
-    }
+    if (isAbout('stop', /no attribute 'get_vocab'/)) return this.#drop('stop');
     if (status !== 400 && status !== 422 && status !== 501) return false;
-    if (/max_completion_tokens/.test(said) && /max_tokens/.test(said) && this.#tokensField === 'max_tokens') {
+    if (isAbout('max_tokens', /max_tokens[^]*max_completion_tokens/)) {
       this.#tokensField = 'max_completion_tokens';
       return true;
     }
-    if (/response_format|json_schema|structured|guided|grammar/i.test(said) && this.#structured === 'auto' && this.#takesSchema) {
-      this.#takesSchema = false;
+    if (isAbout('response_format', /response_format|json_schema|structured|guided|grammar/i) && this.#structured === 'auto')
+      return this.#drop('schema');
+    if (isAbout('logprobs', /logprobs/i) && this.#logprobs === 'auto') {
+      // Several may have been refused together.
+      const asked = 'top_logprobs' in sent ? TOP_LOGPROBS.findIndex((count) => count === sent.top_logprobs) : 0;
+      this.#tops = Math.max(this.#tops, asked + 1);
       return true;
     }
-    if (/logprobs/i.test(said) && this.#logprobs === 'auto' && this.topLogprobs > 0) {
-      this.#tops++;
-      return true;
-    }
-    if (/stream_options|include_usage/.test(said) && this.#takesUsage) {
-      this.#takesUsage = false;
-      return true;
-    }
-    if (/cache_salt/.test(said) && this.#takesSalt) {
-      this.#takesSalt = false;
-      return true;
-    }
-    if (/\bstop(_strings|_sequences)?\b/.test(said) && this.#takesStop) {
-      this.#takesStop = false;
-      return true;
-    }
-    return false;
+    if (isAbout('stream_options', /stream_options|include_usage/)) return this.#drop('usage');
+    if (isAbout('cache_salt', /cache_salt/)) return this.#drop('salt');
+    return isAbout('stop', /\bstop(_strings|_sequences)?\b/) && this.#drop('stop');
   }
 
   /** It took a schema and answered outside it. */
   ignoresSchemas(): void {
-    this.#takesSchema = false;
+    this.#dropped.add('schema');
   }
 
   ignoresLogprobs(): void {
@@ -101,10 +86,12 @@ export class ServerDialect {
   /** Another server may stand there now. */
   forget(): void {
     this.#tops = 0;
-    this.#takesSchema = true;
-    this.#takesUsage = true;
-    this.#takesSalt = true;
-    this.#takesStop = true;
+    this.#dropped.clear();
     this.#tokensField = 'max_tokens';
+  }
+
+  #drop(what: 'schema' | 'usage' | 'salt' | 'stop'): true {
+    this.#dropped.add(what);
+    return true;
   }
 }

@@ -36,18 +36,29 @@ test('probes are spread over the second half of their time', () => {
   expect(breaker.probeInMs).toBe(500);
 });
 
-test('a probe that is answered closes it, and the next outage is probed for early again', () => {
+test('an answered probe closes it; until work is done one failure opens it again, and the next probe comes later', () => {
   const { breaker, pass } = breakerOf();
   for (let n = 0; n < 3; n++) breaker.failed();
   pass(1_000);
   breaker.beginProbe();
-  breaker.probeFailed();
+  expect(breaker.probeSucceeded()).toBe(true);
+  expect(breaker.state).toBe('closed');
+  expect(breaker.failed()).toBe(true);
+  expect(breaker.probeInMs).toBe(2_000);
   pass(2_000);
   breaker.beginProbe();
+  breaker.probeSucceeded();
+  expect(breaker.succeeded()).toBe(false);
+  expect([breaker.failed(), breaker.failed(), breaker.failed()]).toEqual([false, false, true]);
+  expect(breaker.probeInMs).toBe(1_000);
+});
+
+test('what is answered while it is open closes it, and a probe that fails later changes nothing', () => {
+  const { breaker, pass } = breakerOf();
+  for (let n = 0; n < 3; n++) breaker.failed();
+  pass(1_000);
+  breaker.beginProbe();
   expect(breaker.succeeded()).toBe(true);
-  expect(breaker.state).toBe('closed');
   breaker.probeFailed();
   expect(breaker.state).toBe('closed');
-  for (let n = 0; n < 3; n++) breaker.failed();
-  expect(breaker.probeInMs).toBe(1_000);
 });

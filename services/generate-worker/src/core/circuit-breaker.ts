@@ -6,7 +6,7 @@ export type CircuitState = 'closed' | 'open' | 'probing';
 /**
  * Opens after `failuresToOpen` failures in a row and stays so until a probe, or anything else, is answered. Probes come after one
  * second, then ever later up to thirty, each at a random half to whole of that, so that the workers of a server that comes back
- * do not ask it together.
+ * do not ask it together. A server may answer probes and still do no work: until it has done some, one failure opens the circuit again.
  */
 export class CircuitBreaker {
   readonly #failuresToOpen: number;
@@ -32,13 +32,11 @@ export class CircuitBreaker {
     return this.#state === 'open' ? Math.max(0, this.#probeAt - this.#now()) : null;
   }
 
-  /** Whether that closed it. */
+  /** Work was done. Whether that closed it. */
   succeeded(): boolean {
-    const wasOpen = this.#state !== 'closed';
     this.#failures = 0;
     this.#probes = 0;
-    this.#state = 'closed';
-    return wasOpen;
+    return this.#close();
   }
 
   /** Whether that opened it. */
@@ -57,8 +55,20 @@ export class CircuitBreaker {
     return true;
   }
 
+  /** Whether that closed it. */
+  probeSucceeded(): boolean {
+    if (this.#state !== 'closed') this.#failures = this.#failuresToOpen - 1;
+    return this.#close();
+  }
+
   probeFailed(): void {
     if (this.#state === 'probing') this.#wait();
+  }
+
+  #close(): boolean {
+    const wasOpen = this.#state !== 'closed';
+    this.#state = 'closed';
+    return wasOpen;
   }
 
   #wait(): void {
