@@ -121,3 +121,33 @@ test('a file of format 6 is opened with all it holds, and takes questions and we
     await rm(folder, { recursive: true });
   }
 });
+
+test('a question whose end breaks off in its last step has not ended at all', async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'sightline-ledger-'));
+  try {
+    const ledger = await SqliteLedger.open({ file: join(folder, 'ledger.db') });
+    try {
+      await ledger.addWebhook(newWebhook('h1'), 1);
+      const question = { questionId: 'q1', tenant: 't', traceId: 'x', asked: newAsked(), createdAt: 20 };
+      await ledger.createQuestion(question, { maxBacklog: 1 });
+      await ledger.takeQuestion('q1', { token: 'w', claimMs: 100, at: 21 });
+      const end = { at: 22, events: [], status: 'answered' as const, result: newResult(), citedAssets: ['a'] };
+      // The outbox comes last, and a message without data is refused by it.
+      const broken = newMessage('m1', { data: null as unknown as string });
+      await expect(ledger.finishQuestion('q1', 'w', { ...end, message: broken })).rejects.toThrow();
+      expect(await ledger.getQuestion('t', 'q1')).toMatchObject({ status: 'running', result: null, finishedAt: null });
+      expect(await ledger.questionEvents('t', 'q1', { after: 0, limit: 9 })).toEqual([]);
+      expect(await ledger.questionsCiting('t', 'a', 9)).toEqual([]);
+      expect(await ledger.recheckQuestions(9)).toEqual([]);
+      expect(await ledger.unpublishedMessages(9)).toEqual([]);
+      expect(await ledger.finishQuestion('q1', 'w', { ...end, message: newMessage('m1') })).toMatchObject({
+        deliveryIds: [expect.any(String)],
+      });
+      expect((await ledger.listDeliveries('t', 'h1', { limit: 9 })).deliveries).toMatchObject([{ sequence: 1 }]);
+    } finally {
+      await ledger.close();
+    }
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+});
