@@ -4,24 +4,33 @@ const CLOSE = 1e-9;
 
 /** What a claim says in numbers, units and codes that stands in none of its sources, as written. */
 export function missingFacts(claim: Facts, source: Facts): string[] {
-  const quantities = claim.quantities.filter((quantity) => !stands(quantity, source.quantities)).map(({ text }) => text);
+  const quantities = claim.quantities.filter((quantity) => !stands(quantity, source)).map(({ text }) => text);
   const codes = [...claim.codes].filter((code) => !source.codes.has(code));
   return [...quantities, ...codes];
 }
 
+/** A catalogue's price often says no currency, nor does a count say of what. */
+const OFTEN_UNSAID = new Set(['eur', 'usd', 'gbp', 'cny']);
+
 /**
  * Equal in value and kind of unit, converted exactly; where the units differ in size, also when the source's value, told in the
- * claim's unit, rounds to what the claim says (3.07 inches are 78 mm). After `about`, any rounding to the claim's own decimals counts. A number without a
- * unit agrees with that number in the other, unless the source has it with units that are all others.
+ * claim's unit, rounds to what the claim says (3.07 inches are 78 mm). After `about`, any rounding to the claim's own decimals counts.
+ * A claim's number without a unit agrees with that number in any. A source's number without one agrees with a currency, or where the
+ * source names the kind of unit elsewhere (`sizes in mm`), unless it has the same number with other units.
  */
-function stands(claimed: Quantity, source: Quantity[]): boolean {
+function stands(claimed: Quantity, { quantities: source, kinds }: Facts): boolean {
   if (/^\p{L}/u.test(claimed.text) && !claimed.unit) return standsAsWord(claimed, source);
   const sameNumber = source.filter((quantity) => meets(claimed.values, quantity.values));
   if (!claimed.unit)
     return sameNumber.length > 0 || (claimed.rounded && source.some((quantity) => roundsTo(claimed, quantity, 1)));
-  const unit = claimed.unit;
-  if (source.some((quantity) => quantity.unit?.kind === unit.kind && agrees(claimed, quantity))) return true;
-  return sameNumber.some((quantity) => !quantity.unit) && !sameNumber.some((quantity) => quantity.unit);
+  const { kind } = claimed.unit;
+  if (source.some((quantity) => quantity.unit?.kind === kind && agrees(claimed, quantity))) return true;
+  const mayBe = OFTEN_UNSAID.has(kind) || kinds.has(kind);
+  const bare = source.filter(({ unit }) => !unit);
+  const agreesBare = bare.some(
+    (quantity) => meets(claimed.values, quantity.values) || (claimed.rounded && roundsTo(claimed, quantity, 1)),
+  );
+  return mayBe && agreesBare && !sameNumber.some(({ unit }) => unit);
 }
 
 /** `two`, `三个`: loose language (`one of two`), so that only a source with other counts and not this one speaks against it. */

@@ -3,7 +3,7 @@ import type { Generator, PromptPart } from '../generator.ts';
 import { neutralise } from '../neutralise.ts';
 import { missingFacts } from './agree-facts.ts';
 import { factsOf } from './claim-facts.ts';
-import { coverage, denies, statesNothing } from './claim-words.ts';
+import { coverage, negationDiffers, statesNothing } from './claim-words.ts';
 import { judgeClaim, type ClaimEvidence } from './judge-claim.ts';
 import { findQuote } from './quote.ts';
 import { splitSentences } from './sentences.ts';
@@ -83,7 +83,7 @@ export function gather(sentence: string, cited: ClaimSource[]): Omit<ClaimEviden
     hasPicture: cited.some(({ picture }) => picture !== null),
     missing: missingFacts(factsOf(said), factsOf(words)).length,
     coverage: coverage(said, words),
-    negationDiffers: denies(said) !== denies(place),
+    negationDiffers: negationDiffers(said, place, words),
   };
 }
 

@@ -16,6 +16,8 @@ export interface Facts {
   quantities: Quantity[];
   /** Letters with digits, or digits from six on, without hyphens, spaces and the like: `am4`, `sl5655000`. */
   codes: Set<string>;
+  /** Kinds of units that are named by themselves: `all sizes in mm`. */
+  kinds: Set<string>;
 }
 
 const DASHES = /[\u2010-\u2015\u2212\ufe63]/g;
@@ -88,7 +90,12 @@ export function factsOf(written: string): Facts {
     for (const code of found) codes.add(code.replace(/[-_./+']/g, ''));
     return ' '.repeat(token.length);
   });
-  return { quantities: quantitiesOf(rest), codes };
+  const kinds = new Set(
+    [...rest.matchAll(/(?<![\p{L}\p{N}_])\p{L}{2,12}(?![\p{L}\p{N}])/gu)].flatMap(([name]) =>
+      /^in$/i.test(name) ? [] : (unitNamed(name)?.kind ?? []),
+    ),
+  );
+  return { quantities: quantitiesOf(rest), codes, kinds };
 }
 
 /** `78x78mm` and `3.5mm` are numbers, `140mm-fan` too. */

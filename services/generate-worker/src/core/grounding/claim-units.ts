@@ -60,11 +60,11 @@ const UNITS = new Map<string, Unit>([
   ...words('bytes', 'gb', 1e9),
   ...words('bytes', 'tb', 1e12),
   ...words('pixels', 'px pixel pixels 像素'),
-  ...words('days', 'day days 天 日'),
-  ...words('days', 'week weeks 周', 7),
-  ...words('seconds', 's sec secs second seconds 秒'),
-  ...words('seconds', 'min minute minutes 分钟', 60),
-  ...words('seconds', 'h hour hours 小时', 3600),
+  ...words('time', 's sec secs second seconds 秒'),
+  ...words('time', 'min minute minutes 分钟', 60),
+  ...words('time', 'h hour hours 小时', 3600),
+  ...words('time', 'day days 天 日', 86_400),
+  ...words('time', 'week weeks 周', 604_800),
   ...words('eur', '€ eur euro euros 欧元'),
   ...words('usd', '$ usd dollar dollars 美元'),
   ...words('gbp', '£ gbp'),
@@ -74,6 +74,9 @@ const UNITS = new Map<string, Unit>([
 /** Letters that are units in one case alone: `3 A` is a current, `3 a day` is not. */
 const ONE_CASE: Record<string, string> = { A: 'a', V: 'v', W: 'w', m: 'm', g: 'g', l: 'l', L: 'l', s: 's', h: 'h' };
 const CANDIDATE = /[ \u00a0\t-]?(°[CF]|[℃℉°%€$£¥"″]|[\p{Script=Han}]{1,4}|[A-Za-zµμ]{1,12})/uy;
+
+/** `5 in the box` is no length, `5 in wide` and `5 in.` are. */
+const INCH_FOLLOWS = /^(?:\s*$|\s*[^\p{L}\s]|[\s-]+(?:x|by|thick|wide|high|long|deep|tall|across|diameter|in diameter)\b)/iu;
 
 /** The unit that is written at `at` of a text, perhaps after a space or a hyphen, and where it ends. */
 export function unitAt(text: string, at: number): { unit: Unit; end: number } | null {
@@ -93,8 +96,7 @@ export function unitAt(text: string, at: number): { unit: Unit; end: number } | 
   const folded = name.length === 1 && /[A-Za-z]/.test(name) ? ONE_CASE[name] : name.toLowerCase();
   const unit = folded === undefined ? undefined : UNITS.get(folded);
   if (!unit) return null;
-  // `5 in the box` is no length.
-  if (folded === 'in' && /^\s+\p{L}/u.test(text.slice(end, end + 8))) return null;
+  if (folded === 'in' && !INCH_FOLLOWS.test(text.slice(end, end + 16))) return null;
   return { unit, end };
 }
 

@@ -12,8 +12,8 @@ const plain: ClaimEvidence = {
 
 test.each<[Partial<ClaimEvidence>, string, number | null]>([
   [{}, 'supported', null],
-  [{ coverage: 0.8 }, 'supported', null],
-  [{ coverage: 0.79 }, 'not_checked', null],
+  [{ coverage: 0.9 }, 'supported', null],
+  [{ coverage: 0.89 }, 'not_checked', null],
   [{ negationDiffers: true }, 'not_checked', null],
   [{ missing: 1 }, 'unsupported', null],
   [{ missing: 1, probability: 0.99 }, 'unsupported', null],

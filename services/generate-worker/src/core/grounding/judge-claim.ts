@@ -6,7 +6,7 @@ import type { Claim } from '@sightline/shared/contracts/questions';
  */
 export const YES_FROM = 0.5;
 /** Share of a sentence's content words that its sources must hold before the rules alone call it supported: see bench/claim-check.ts. */
-export const COVERED_FROM = 0.8;
+export const COVERED_FROM = 0.9;
 
 /** What is known of a sentence that cites sources. */
 export interface ClaimEvidence {
