@@ -44,11 +44,12 @@ function agrees(claimed: Quantity, found: Quantity): boolean {
   return (claimed.rounded || factor !== 1) && roundsTo(claimed, found, factor);
 }
 
-/** To two figures at least: `0 m` is not every length. */
+/** To two figures at least, where nobody said `about`: `0 m` is not every length. */
 function roundsTo(claimed: Quantity, found: Quantity, factor: number): boolean {
   const unitOfRounding = 10 ** -claimed.decimals;
+  const least = claimed.rounded ? unitOfRounding : 10 * unitOfRounding;
   return claimed.values.some(
-    (a) => a >= 10 * unitOfRounding && found.values.some((b) => Math.abs(a - b * factor) <= unitOfRounding / 2 + CLOSE),
+    (a) => a >= least && found.values.some((b) => Math.abs(a - b * factor) <= unitOfRounding / 2 + CLOSE),
   );
 }
 

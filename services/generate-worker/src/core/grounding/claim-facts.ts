@@ -151,7 +151,7 @@ function quantitiesOf(text: string): Quantity[] {
 function readNumber(written: string): { values: number[]; decimals: number } {
   // A sign before a number is a dash more often than a minus.
   const plain = written.replace(/^-/, '').replace(/['\u00a0\u202f]/g, '');
-  const thousands = /^\d{1,3}(?:[,.]\d{3})+$/.test(plain);
+  const thousands = /^[1-9]\d{0,2}(?:[,.]\d{3})+$/.test(plain);
   const decimal =
     plain.includes(',') && plain.includes('.') ? (plain.lastIndexOf(',') > plain.lastIndexOf('.') ? ',' : '.') : null;
   if (decimal) {
@@ -162,5 +162,5 @@ function readNumber(written: string): { values: number[]; decimals: number } {
   const decimals = plain.split(/[.,]/)[1]?.length ?? 0;
   if (!thousands) return { values: [asDecimal], decimals };
   const whole = Number(plain.replace(/[,.]/g, ''));
-  return { values: Number.isNaN(asDecimal) ? [whole] : [whole, asDecimal], decimals: 0 };
+  return Number.isNaN(asDecimal) ? { values: [whole], decimals: 0 } : { values: [whole, asDecimal], decimals };
 }
