@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { tenantName } from '@sightline/shared/contracts/api-key';
 import { DEFAULT_TENANT } from '@sightline/shared/contracts/ids';
 import { ENGINE_SETTINGS } from '@sightline/shared/runtime/engine-settings';
-import { healthPort, SHARED_SETTINGS, setting, wholeNumber, type ConfigOf } from '@sightline/shared/runtime/config';
+import { EGRESS_SETTINGS, healthPort, SHARED_SETTINGS, setting, wholeNumber, type ConfigOf } from '@sightline/shared/runtime/config';
 import type { queryApiConfig } from './config.ts';
 
 const list = z
@@ -30,6 +30,7 @@ export const HTTP_SETTINGS = {
     'Without keys: further values of the Host header that are answered, comma-separated, beside the loopback ones.',
   ),
   sources: SHARED_SETTINGS.ingestSources,
+  ...EGRESS_SETTINGS,
   operatorTenant: setting(
     'OPERATOR_TENANT',
     tenantName.default(DEFAULT_TENANT),
@@ -65,6 +66,7 @@ export function httpConfigOf(config: ConfigOf<typeof HTTP_SETTINGS>): z.input<ty
     allowedHosts,
     trustedProxies,
     operatorTenant,
+    egress: { allowHttp: config.egressAllowHttp, allowAddresses: config.egressAllow },
     ...(auth ? { auth } : {}),
     requestsPerMinute: {
       search: config.searchesPerMinute,

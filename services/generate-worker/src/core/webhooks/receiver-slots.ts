@@ -13,6 +13,8 @@ interface Receiver {
 
 /** Ids only; what does not fit is found by the sweep. */
 const MAX_IN_LINE = 10_000;
+/** Receivers that ail; more are soon found out again. */
+const MAX_REMEMBERED = 10_000;
 
 /**
  * How many deliveries one receiver (a tenant's host) may have in flight in this process, so that one that is slow, or hangs, does not
@@ -56,8 +58,8 @@ export class ReceiverSlots {
     if (isWell !== null) receiver.isAiling = !isWell;
     const next = [...receiver.line.values()].slice(0, this.#limitOf(receiver) - receiver.inFlight);
     for (const { deliveryId } of next) this.#leave(receiver, deliveryId);
-    // One that ails is remembered, the only kind that is without anything in flight: as many as there are failing hosts.
-    if (receiver.inFlight === 0 && receiver.line.size === 0 && !receiver.isAiling) this.#receivers.delete(name);
+    const isForgotten = !receiver.isAiling || this.#receivers.size > MAX_REMEMBERED;
+    if (receiver.inFlight === 0 && receiver.line.size === 0 && isForgotten) this.#receivers.delete(name);
     return next;
   }
 
