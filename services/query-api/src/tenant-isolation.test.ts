@@ -3,6 +3,7 @@ import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { auditFindingsKey, reportKey, SYSTEM_BUCKET, tenantPrefixes } from '@sightline/shared/contracts/ids';
 import { newMigration } from '@sightline/shared/testing/migration-builder';
+import { newMessage, newWebhook } from '@sightline/shared/testing/question-builder';
 import { createApiKey } from './core/api-keys.ts';
 import { openRig, type Rig } from './testing/query-api-rig.ts';
 
@@ -16,7 +17,14 @@ const STUCK_MS = 3_000;
 let rig: Rig;
 let control: Rig;
 /** What alpha has an id for. */
-const alpha = { assets: [] as string[], ingestions: [] as string[], audits: [] as string[], keys: [] as string[], cursor: '' };
+const alpha = {
+  assets: [] as string[],
+  ingestions: [] as string[],
+  audits: [] as string[],
+  webhooks: [] as string[],
+  keys: [] as string[],
+  cursor: '',
+};
 let betaKey: string;
 let controlKey: string;
 
@@ -58,6 +66,8 @@ async function fill({ ledger, store, addPicture, addPassage }: Rig, tenant: stri
   const done = await ingestion(ledger, tenant, `${tenant}-done`, 'completed');
   const going = tenant === 'alpha' ? await ingestion(ledger, tenant, `${tenant}-going`, 'running') : done;
   const audited = await audit(ledger, tenant, `${tenant}-audit`);
+  await ledger.addWebhook(newWebhook(`${tenant}-hook`, { tenant, description: mark }), 1);
+  await ledger.addMessages([newMessage(`${tenant}-message`, { tenant, subject: mark, data: JSON.stringify({ answer: mark }) })]);
   const wanted = { tenant, name: `key of ${mark}`, scopes: ['admin' as const], expiresAt: null };
   const { key, secret } = await createApiKey({ ledger, now: Date.now, randomBytes }, wanted);
   await failChange(ledger, tenant, `${mark}.png`);
@@ -74,6 +84,7 @@ async function fill({ ledger, store, addPicture, addPassage }: Rig, tenant: stri
   await store.put(listed, Buffer.from(findings), { contentType: 'application/x-ndjson' });
   if (tenant === 'alpha') {
     alpha.audits.push(audited);
+    alpha.webhooks.push(`${tenant}-hook`);
     alpha.assets.push(...assets);
     alpha.ingestions.push(done, going);
     alpha.keys.push(key.keyId);
@@ -120,7 +131,7 @@ async function audit(ledger: Rig['ledger'], tenant: string, auditId: string): Pr
 }
 
 interface Asked {
-  method: 'GET' | 'POST' | 'PUT' | 'DELETE';
+  method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
   url: string;
   payload?: object;
   headers?: Record<string, string>;
@@ -150,6 +161,10 @@ const someIngestion = fc.oneof(
 const someAudit = fc.oneof(
   fromAlpha(() => alpha.audits),
   fc.constantFrom('beta-audit', 'no-such'),
+);
+const someWebhook = fc.oneof(
+  fromAlpha(() => alpha.webhooks),
+  fc.constantFrom('beta-hook', 'no-such'),
 );
 const someAsset = fromAlpha(() => alpha.assets);
 const someItem = fc.constantFrom('shoe-1', 'own-alpha', 'no-such');
@@ -301,6 +316,33 @@ const ATTEMPTS: Record<string, fc.Arbitrary<Asked>> = {
   'GET /v1/audits': get(fc.constantFrom('/v1/audits?limit=100', '/v1/audits?tenant=alpha')),
   'GET /v1/audits/{audit_id}': get(path('/v1/audits/{id}', someAudit)),
   'GET /v1/audits/{audit_id}/findings': get(path('/v1/audits/{id}/findings', someAudit)),
+  'POST /v1/webhooks': post(
+    at('/v1/webhooks'),
+    fc.constantFrom<object>(
+      { url: 'https://example.com/', events: ['question.answered'] },
+      { url: 'https://example.com/', events: ['question.answered'], tenant: 'alpha' },
+    ),
+  ),
+  'GET /v1/webhooks': get(fc.constantFrom('/v1/webhooks', '/v1/webhooks?tenant=alpha')),
+  'GET /v1/webhooks/{webhook_id}': get(path('/v1/webhooks/{id}', someWebhook)),
+  'PATCH /v1/webhooks/{webhook_id}': fc
+    .tuple(
+      path('/v1/webhooks/{id}', someWebhook),
+      fc.constantFrom<object>({ url: 'https://example.org/' }, { rotate_secret: true }, { enabled: false }),
+    )
+    .map(([url, payload]): Asked => ({ method: 'PATCH', url, payload })),
+  // Its own is kept: what is its own is answered.
+  'DELETE /v1/webhooks/{webhook_id}': remove(
+    path(
+      '/v1/webhooks/{id}',
+      fromAlpha(() => alpha.webhooks),
+    ),
+  ),
+  'GET /v1/webhooks/{webhook_id}/deliveries': get(path('/v1/webhooks/{id}/deliveries', someWebhook)),
+  'POST /v1/webhooks/{webhook_id}/replay': post(
+    path('/v1/webhooks/{id}/replay', someWebhook),
+    fc.constantFrom<object>({ delivery_id: 'alpha-message:alpha-hook' }, { since: '1970-01-01T00:00:00Z' }),
+  ),
   'POST /v1/keys': post(
     at('/v1/keys'),
     fc.constantFrom<object>({ name: 'n', scopes: ['admin'], tenant: 'alpha' }, { name: 'n', scopes: ['read'] }),
@@ -362,6 +404,8 @@ async function stateOfAlpha(): Promise<string> {
   const ingestions = await rig.ledger.listIngestions('alpha', { limit: 100 });
   const failures = await Promise.all(ingestions.map(({ ingestionId }) => rig.ledger.failures(ingestionId, { limit: 100 })));
   const audits = await rig.ledger.listAudits('alpha', { limit: 100 });
+  const webhooks = await rig.ledger.listWebhooks('alpha');
+  const deliveries = await rig.ledger.listDeliveries('alpha', 'alpha-hook', { limit: 10 });
   const keys = await rig.ledger.listApiKeys('alpha');
   const changes = {
     owed: (await rig.ledger.owedChanges(0)).filter(({ tenant }) => tenant === 'alpha'),
@@ -376,6 +420,8 @@ async function stateOfAlpha(): Promise<string> {
     failures,
     audits,
     changes,
+    webhooks,
+    deliveries,
     keys: keys.map((key) => ({ ...key, lastUsedAt: null })),
     stored,
   });
@@ -383,7 +429,7 @@ async function stateOfAlpha(): Promise<string> {
 
 test("no request of a tenant's key reads or changes anything of another tenant", async () => {
   const before = await stateOfAlpha();
-  const known = () => [MARK, ...alpha.assets, ...alpha.ingestions, ...alpha.audits, ...alpha.keys];
+  const known = () => [MARK, ...alpha.assets, ...alpha.ingestions, ...alpha.audits, ...alpha.webhooks, ...alpha.keys];
   const statuses = new Map<string, Set<number>>();
   const search = trySearch.map((asked) => ({ name: 'POST /v1/search', ...asked }));
   const tried = (await operations()).flatMap(({ name, attempt }) =>
@@ -420,6 +466,12 @@ test("no request of a tenant's key reads or changes anything of another tenant",
     'GET /v1/changes',
     'GET /v1/changes/failures',
     'POST /v1/changes/retry',
+    'POST /v1/webhooks',
+    'GET /v1/webhooks',
+    'GET /v1/webhooks/{webhook_id}',
+    'PATCH /v1/webhooks/{webhook_id}',
+    'GET /v1/webhooks/{webhook_id}/deliveries',
+    'POST /v1/webhooks/{webhook_id}/replay',
     'GET /v1/keys',
     'POST /v1/keys',
     'PUT /v1/items/{item_id}',
