@@ -91,6 +91,7 @@ export const questionImageParams = z.strictObject({
   question_id: z.string().min(1).max(64),
   n: z.coerce.number().int().min(1).max(100),
 });
+export const questionImageQuery = z.strictObject({ width: z.coerce.number().int().min(64).max(2048).default(2048) });
 
 const box = z.tuple([z.number(), z.number(), z.number(), z.number()]);
 

@@ -1,0 +1,73 @@
+import { createHash } from 'node:crypto';
+import type { AnswerImage } from '@sightline/shared/contracts/questions';
+import type { ObjectStore } from '@sightline/shared/ports/object-store';
+import type { QuestionLedger } from '@sightline/shared/ports/question-ledger';
+import { SightlineError } from '@sightline/shared/runtime/errors';
+import type { BoxToDraw } from './annotated-picture.ts';
+import type { Gate } from './gate.ts';
+
+/** Part of every picture's tag: another number where the same boxes are drawn in another way. */
+const DRAWN_AS = 1;
+
+export interface QuestionPictureDeps {
+  ledger: Pick<QuestionLedger, 'getQuestion'>;
+  store: ObjectStore;
+  /** PNG bytes, upright, at most `maxPx` on the long side, with the boxes and their labels. */
+  draw: (bytes: Uint8Array, boxes: BoxToDraw[], maxPx: number) => Promise<Buffer>;
+  /** Of all that decodes pictures here. */
+  gate: Gate;
+  maxPictureBytes: number;
+}
+
+/** The pictures of answers with their boxes drawn, each time anew: nothing of them is kept. */
+export class QuestionPictures {
+  readonly #deps: QuestionPictureDeps;
+
+  constructor(deps: QuestionPictureDeps) {
+    this.#deps = deps;
+  }
+
+  /**
+   * The answer's picture `n`, as it was when it was answered; `tag` names this very drawing. Errors: `question_not_found`,
+   * `question_state` (there is no answer), `question_image_not_found`, those of the store, `overloaded`, the picture_* codes.
+   */
+  async find(
+    tenant: string,
+    questionId: string,
+    { n, maxPx }: { n: number; maxPx: number },
+  ): Promise<{ tag: string; read: () => Promise<Buffer> }> {
+    const question = await this.#deps.ledger.getQuestion(tenant, questionId);
+    if (!question) throw new SightlineError('question_not_found');
+    if (question.status !== 'answered' || !question.result)
+      throw new SightlineError('question_state', `It is ${question.status}; pictures come with the answer.`);
+    const image = question.result.images.find((image) => image.n === n);
+    if (!image) throw new SightlineError('question_image_not_found');
+    const head = await this.#deps.store.head(image.object);
+    if (!head) throw new SightlineError('object_not_found');
+    if (head.eTag !== image.object.eTag) throw changed();
+    const boxes = question.result.boxes.filter((box) => box.image === n).map(({ upright, label }) => ({ upright, label }));
+    return { tag: tagOf(image, boxes, maxPx), read: () => this.#deps.gate.run(() => this.#draw(image, boxes, maxPx)) };
+  }
+
+  async #draw({ object }: AnswerImage, boxes: BoxToDraw[], maxPx: number): Promise<Buffer> {
+    const { store, draw, maxPictureBytes } = this.#deps;
+    const { bytes } = await store.get(object, { maxBytes: maxPictureBytes, ifMatch: object.eTag }).catch((error: unknown) => {
+      throw error instanceof SightlineError && error.code === 'object_changed' ? changed(error) : error;
+    });
+    return draw(bytes, boxes, maxPx);
+  }
+}
+
+/** Boxes are of the picture that the model saw: on another one they would show what is not there. */
+function changed(cause?: SightlineError): SightlineError {
+  return new SightlineError('object_changed', 'The answer is stale: its picture is not the one that it was made from.', {
+    cause,
+  });
+}
+
+function tagOf({ object }: AnswerImage, boxes: BoxToDraw[], maxPx: number): string {
+  return createHash('sha256')
+    .update(JSON.stringify([DRAWN_AS, object.bucket, object.key, object.eTag, boxes, maxPx]))
+    .digest('base64url')
+    .slice(0, 22);
+}
