@@ -381,7 +381,7 @@ export function ledgerWebhookContract(ledgerOf: () => Ledger, openAgain: () => P
     expect(await ledger.getWebhook('t', 'h1')).toMatchObject({ disabledBecause: null, failingSince: null, updatedAt: 400 });
     expect((await log('h1', 'pending')).map(({ nextAttemptAt }) => nextAttemptAt)).toEqual([400, 400, 400]);
     expect(await due(399)).not.toContain(a1);
-    expect((await due(400)).toSorted()).toEqual([a1, a2, b1, b2, c1, deliveryId('m3', 'h2'), deliveryId('m4', 'h2')].toSorted());
+    expect(new Set(await due(400))).toEqual(new Set([a1, a2, b1, b2, c1, deliveryId('m3', 'h2'), deliveryId('m4', 'h2')]));
     await deliver(a1!, 400);
     expect((await log('h1'))[2]).toMatchObject({ messageId: 'm1', status: 'delivered', sequence: 1, tries: 2 });
   });
