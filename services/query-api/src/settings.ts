@@ -2,7 +2,14 @@ import { z } from 'zod';
 import { tenantName } from '@sightline/shared/contracts/api-key';
 import { DEFAULT_TENANT } from '@sightline/shared/contracts/ids';
 import { ENGINE_SETTINGS } from '@sightline/shared/runtime/engine-settings';
-import { EGRESS_SETTINGS, healthPort, SHARED_SETTINGS, setting, wholeNumber, type ConfigOf } from '@sightline/shared/runtime/config';
+import {
+  EGRESS_SETTINGS,
+  healthPort,
+  SHARED_SETTINGS,
+  setting,
+  wholeNumber,
+  type ConfigOf,
+} from '@sightline/shared/runtime/config';
 import type { queryApiConfig } from './config.ts';
 
 const list = z
