@@ -232,7 +232,9 @@ test('one delivery, or those of a range, are sent again under their ids and sequ
   expect(await rig.ledger.replayDeliveries('t', webhookId, range, rig.now())).toHaveLength(2);
   expect(await rig.sendDue()).toEqual(['delivered', 'delivered']);
   expect(receiver.received.map(({ body }) => body)).toEqual([...before, ...before]);
-  expect(receiver.stored().map(({ times, changed }) => ({ times, changed }))).toEqual(Array(3).fill({ times: 2, changed: 0 }));
+  expect(receiver.stored().map(({ times, changed }) => ({ times, changed }))).toEqual(
+    before.map(() => ({ times: 2, changed: 0 })),
+  );
 });
 
 test('sequence numbers have no gaps, in the order in which things happened, also between types', async () => {

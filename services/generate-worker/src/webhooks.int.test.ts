@@ -274,6 +274,6 @@ async function startReceiver(options: { file: string; port: number; dieAt: numbe
     child.kill('SIGKILL');
     await once(child, 'exit');
   });
-  for await (const line of createInterface({ input: child.stdout! })) if (line.startsWith('listening')) break;
+  for await (const line of createInterface({ input: child.stdout })) if (line.startsWith('listening')) break;
   return child;
 }
