@@ -1,6 +1,7 @@
 /** How the commands talk to a running stack: the same schemas as the server's, and its problems as errors people can read. */
 import type { z } from 'zod';
 import { problem, type Problem } from '@sightline/shared/contracts/http';
+import { serverSentEvents, type ToldEvent } from './server-sent-events.ts';
 
 /** What a person at a terminal does about it, where that is not the server's to say. */
 function explained(told: Problem): ApiError {
@@ -41,6 +42,18 @@ export class ApiClient {
     return this.#call('PATCH', path, schema, body);
   }
 
+  delete<T>(path: string, schema: z.ZodType<T>): Promise<T> {
+    return this.#call('DELETE', path, schema);
+  }
+
+  /** Server-sent events after the one of that id, until the connection ends, for whatever reason. */
+  async *events(path: string, { after, signal }: { after?: string; signal?: AbortSignal } = {}): AsyncGenerator<ToldEvent> {
+    const headers = { ...this.#headers, ...(after ? { 'last-event-id': after } : {}) };
+    const response = await this.#fetch(path, { headers, ...(signal && { signal }) });
+    if (!response.ok) throw await this.#problemOf(response);
+    if (response.body) yield* serverSentEvents(response.body);
+  }
+
   async #call<T>(
     method: string,
     path: string,
@@ -50,7 +63,14 @@ export class ApiClient {
   ): Promise<T> {
     const headers = { ...this.#headers, ...more, ...(body === undefined ? {} : { 'content-type': 'application/json' }) };
     const sent = body === undefined ? {} : { body: JSON.stringify(body) };
-    const response = await fetch(this.url + path, { method, headers, ...sent }).catch((error: unknown) => {
+    const response = await this.#fetch(path, { method, headers, ...sent });
+    if (!response.ok) throw await this.#problemOf(response);
+    return schema.parse(await response.json().catch(() => null));
+  }
+
+  #fetch(path: string, init: RequestInit): Promise<Response> {
+    return fetch(this.url + path, init).catch((error: unknown) => {
+      if (init.signal?.aborted) throw error;
       // The connection broke while the answer was awaited, or while a body was sent that is larger than is taken.
       const isCutOff = CUT_OFF.has(codeOf(error instanceof Error ? error.cause : null) ?? '');
       throw new Error(
@@ -60,10 +80,11 @@ export class ApiClient {
         { cause: error },
       );
     });
-    const answer: unknown = await response.json().catch(() => null);
-    if (response.ok) return schema.parse(answer);
-    const told = problem.safeParse(answer);
-    throw told.success ? explained(told.data) : new Error(`${this.url} answered ${response.status}, not as Sightline does.`);
+  }
+
+  async #problemOf(response: Response): Promise<Error> {
+    const told = problem.safeParse(await response.json().catch(() => null));
+    return told.success ? explained(told.data) : new Error(`${this.url} answered ${response.status}, not as Sightline does.`);
   }
 }
 

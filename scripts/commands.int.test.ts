@@ -8,6 +8,7 @@ import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { DEFAULT_TENANT } from '@sightline/shared/contracts/ids';
 import { createApiKey } from '@sightline/query-api/core/api-keys';
 import { openRig, type Rig } from '@sightline/query-api/testing/query-api-rig';
+import { QuestionWorker, retrieved, tokens } from '@sightline/query-api/testing/question-worker';
 
 let rig: Rig;
 let url: string;
@@ -109,12 +110,15 @@ test('mistakes are said in words, without a stack trace', async () => {
     ['search.ts', ['lamp', '--mode', 'psychic'], {}, 'request_invalid'],
     ['search.ts', ['lamp', '--image', 'nothing.png'], {}, 'There is no file'],
     ['search.ts', ['lamp', '--filter', 'loose'], {}, 'loose'],
+    ['ask.ts', ['?', '--mode', 'psychic'], {}, 'request_invalid'],
+    ['ask.ts', ['?', '--image', 'nothing.png'], {}, 'There is no file'],
   ] as const) {
     const { code, output } = await run(script, [...args], options);
     expect({ args, code, trace: output.includes('    at ') }).toEqual({ args, code: 1, trace: false });
     expect(output).toContain(said);
   }
   expect((await run('search.ts', [])).code).toBe(2);
+  expect((await run('ask.ts', [])).code).toBe(2);
 });
 
 test('search prints a table with the reasons, or the answer as it came', async () => {
@@ -124,6 +128,75 @@ test('search prints a table with the reasons, or the answer as it came', async (
   expect(output).toMatch(/image #1 \(\d\.\d+\) · text #1 .* · keywords #1/);
   const json = JSON.parse((await run('search.ts', ['lamp', '--json'])).output) as { results: { item_id: string }[] };
   expect(json.results[0]?.item_id).toBe('lamp-1');
+});
+
+/** The question that a command asks, once it stands in the ledger. */
+async function nextQuestion(): Promise<string> {
+  for (;;) {
+    const { questions } = await rig.ledger.listQuestions(DEFAULT_TENANT, { status: 'queued', limit: 1 });
+    if (questions[0]) return questions[0].questionId;
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}
+
+test('ask shows the answer as it is written, then what it rests on', async () => {
+  const answering = async () => {
+    const questionId = await nextQuestion();
+    const worker = new QuestionWorker(rig.ledger, 'w');
+    await worker.take(questionId);
+    await worker.tell(questionId, retrieved(1), tokens(1, 'The fi\u001b[2Jrst'), tokens(1, '\none.'));
+    const claims = [{ text: 'It is free.', citationIds: ['c1'], verdict: 'unsupported' as const, score: 0.1 }];
+    await worker.answer(DEFAULT_TENANT, questionId, { claims, steps: ['Look.'], warnings: ['cut: shortened.'] });
+    return questionId;
+  };
+  const [{ code, output }, questionId] = await Promise.all([
+    run('ask.ts', ['Which', 'cooler?', '--steps', '--follow']),
+    answering(),
+  ]);
+  expect((await rig.ledger.getQuestion(DEFAULT_TENANT, questionId))?.asked).toMatchObject({
+    question: 'Which cooler?',
+    showSteps: true,
+  });
+  expect(code).toBe(0);
+  expect(output).toContain('1 sources.\n\nThe fi\ufffd[2Jrst\none.');
+  for (const said of [
+    '! cut: shortened.',
+    'The first one [1].',
+    '1. Look.',
+    ' c1   75 %  Cooler  ä.png',
+    '"fits AM4"',
+    '! not supported by its source: It is free.',
+    'box in picture 1: socket [1, 2, 3, 4]',
+    `picture 1: ${url}/v1/questions/${questionId}/images/1`,
+    '16 ms (queue 1, retrieve 2, prompt 3, generate 5, ground 5), m',
+  ])
+    expect(output).toContain(said);
+});
+
+test('Ctrl-C cancels the question; one that fails says its code', async () => {
+  let questionId = '';
+  const interrupt = async (kill: (signal: NodeJS.Signals) => void) => {
+    questionId = await nextQuestion();
+    // Its stream is open once it has been told something.
+    const worker = new QuestionWorker(rig.ledger, 'w');
+    await worker.take(questionId);
+    await worker.tell(questionId, retrieved(1));
+    await new Promise((resolve) => setTimeout(resolve, 400));
+    kill('SIGINT');
+  };
+  const stopped = await run('ask.ts', ['?'], { onStart: (kill) => void interrupt(kill) });
+  expect(stopped).toMatchObject({ code: 130, output: expect.stringContaining('The question is cancelled.') });
+  expect((await rig.ledger.getQuestion(DEFAULT_TENANT, questionId))?.status).toBe('cancelled');
+
+  const failing = async () => {
+    const id = await nextQuestion();
+    const worker = new QuestionWorker(rig.ledger, 'w');
+    await worker.take(id);
+    await worker.fail(DEFAULT_TENANT, id, { code: 'generator_timeout', detail: null });
+  };
+  const [failed] = await Promise.all([run('ask.ts', ['?', '--json']), failing()]);
+  expect(failed.code).toBe(1);
+  expect(JSON.parse(failed.output)).toMatchObject({ status: 'failed', error: { code: 'generator_timeout' } });
 });
 
 test('where keys are asked for, the commands take theirs from SIGHTLINE_API_KEY and say so without one', async () => {

@@ -5,3 +5,11 @@ const STEERING = /[\p{Cc}\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/gu;
 export function printable(text: string): string {
   return text.replaceAll(STEERING, '\ufffd');
 }
+
+/** As `printable`, of text that has lines. */
+export function printableLines(text: string): string {
+  return text
+    .split(/\r?\n/)
+    .map((line) => printable(line.replaceAll('\t', '  ')))
+    .join('\n');
+}

@@ -49,7 +49,10 @@ async function run(closer: Closer): Promise<number> {
   console.log(
     `  ${deletion.ingestions} ingestions (${deletion.cancelled_ingestions} were still going), ${deletion.failures} failures`,
   );
-  console.log(`  ${stored.thumbnails} thumbnails, ${stored.queries} query pictures, ${stored.reports} reports`);
+  console.log(`  its questions (${deletion.cancelled_questions} were not answered yet)`);
+  console.log(
+    `  ${stored.thumbnails} thumbnails, ${stored.queries} query pictures, ${stored.questions} pictures of questions, ${stored.reports} reports`,
+  );
   console.log(`  ${deletion.api_keys} API keys`);
   return 0;
 }

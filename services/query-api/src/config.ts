@@ -25,6 +25,7 @@ export const queryApiConfig = z.strictObject({
     .strictObject({
       search: z.int().positive().default(600),
       ingest: z.int().positive().default(300),
+      ask: z.int().positive().default(300),
       read: z.int().positive().default(6_000),
       public: z.int().positive().default(1_200),
       refused: z.int().positive().default(60),
@@ -46,11 +47,19 @@ export const queryApiConfig = z.strictObject({
   thumbnailsWaiting: z.int().nonnegative().default(200),
   progressListeners: z.int().positive().default(100),
   progressIntervalMs: z.int().positive().default(500),
+  /** Questions of all tenants that may be unfinished at once; more are refused with the time after which to ask again. */
+  maxQuestionBacklog: z.int().positive().default(1_000),
+  questionListeners: z.int().positive().default(1_000),
+  /** Between two looks for what is told of a question: while something comes, and when it has been quiet for long. */
+  questionIntervalMs: z.int().positive().default(100),
+  longestQuestionIntervalMs: z.int().positive().default(1_000),
   heartbeatMs: z.int().positive().default(15_000),
   /** What of the addresses that users give is called: `http:` too, and what is not of the public internet. */
   egress: z
     .strictObject({ allowHttp: z.boolean().default(false), allowAddresses: z.array(z.string().min(1)).default([]) })
     .prefault({}),
+  /** A question's picture by its address, from the call to the last byte. */
+  pictureUrlTimeoutMs: z.int().positive().default(10_000),
   /** Between the two passes of a tenant's deletion: longer than a process remembers a key. */
   tenantDrainMs: z.int().nonnegative().default(5_000),
   /** Thumbnails and leftover query pictures are swept this often. */

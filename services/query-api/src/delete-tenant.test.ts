@@ -7,9 +7,11 @@ import { fencedIndex, tenantFence } from '@sightline/shared/ingestion/tenant-fen
 import type { PictureWrite } from '@sightline/shared/ports/vector-index';
 import { calibrationSetting } from '@sightline/shared/retrieval/relevance';
 import { SightlineError } from '@sightline/shared/runtime/errors';
+import { newAsked } from '@sightline/shared/testing/question-builder';
 import { sleep } from '@sightline/shared/runtime/sleep';
 import { deleteTenant } from './core/delete-tenant.ts';
 import { sweepDeletedTenants } from './core/deleted-tenants.ts';
+import { QuestionWorker } from './testing/question-worker.ts';
 
 const SEED = 20_261_123;
 const RUNS = 8;
@@ -52,6 +54,17 @@ function picture(tenant: string, n: number, imageVersion: number): PictureWrite 
   };
 }
 
+/** One that waits, one that is being answered, one that is answered. */
+async function askQuestions(tenant: string): Promise<void> {
+  const worker = new QuestionWorker(rig.ledger, 'w');
+  for (const state of ['queued', 'running', 'answered']) {
+    const questionId = `${tenant}-${state}`;
+    await rig.ledger.createQuestion({ questionId, tenant, traceId: 't', asked: newAsked(), createdAt: 1 }, { maxBacklog: 10 });
+    if (state !== 'queued') await worker.take(questionId);
+    if (state === 'answered') await worker.answer(tenant, questionId);
+  }
+}
+
 async function version(): Promise<number> {
   const { token, version: next } = await rig.ledger.leaseKeys(['any'], { ttlMs: 1_000 });
   await rig.ledger.releaseKeys(token);
@@ -81,18 +94,20 @@ test('a deletion takes everything of the tenant, says how many of each, and leav
       lastUsedAt: null,
     };
     await rig.ledger.addApiKey({ ...common, keyId: `key-${tenant}`, secretHash: tenant });
+    await askQuestions(tenant);
     for (const prefix of tenantPrefixes(tenant))
       await rig.store.put({ bucket: SYSTEM_BUCKET, key: `${prefix}a/b` }, Buffer.from('x'), { contentType: 'text/plain' });
   }
   expect(await deletion()).toEqual({
     tenant: DEFAULT_TENANT,
     cancelled_ingestions: 0,
+    cancelled_questions: 2,
     points: 5,
     ingestions: 1,
     failures: 1,
     api_keys: 1,
     // The ingestion left a report of its own.
-    stored_objects: { queries: 1, thumbnails: 1, reports: 2 },
+    stored_objects: { queries: 1, questions: 1, thumbnails: 1, reports: 2 },
   });
   expect(await rig.index.count(DEFAULT_TENANT)).toEqual({ live: 0, deleted: 0 });
   expect(await rig.index.count(OTHER)).toEqual({ live: 1, deleted: 0 });
@@ -101,7 +116,15 @@ test('a deletion takes everything of the tenant, says how many of each, and leav
   const left: string[] = [];
   for await (const { key } of rig.store.list({ bucket: SYSTEM_BUCKET, prefix: '' })) left.push(key.split('/')[1] ?? '');
   expect(new Set(left)).toEqual(new Set([OTHER]));
-  expect(await deletion()).toMatchObject({ points: 0, ingestions: 0, failures: 0, api_keys: 0 });
+  expect((await rig.ledger.listQuestions(DEFAULT_TENANT, { limit: 10 })).questions).toEqual([]);
+  // Who was answering one brings nothing back.
+  expect(await new QuestionWorker(rig.ledger, 'w').renew(`${DEFAULT_TENANT}-running`)).toBe('lost');
+  expect((await rig.ledger.listQuestions(OTHER, { limit: 10 })).questions.map(({ status }) => status).sort()).toEqual([
+    'answered',
+    'queued',
+    'running',
+  ]);
+  expect(await deletion()).toMatchObject({ points: 0, ingestions: 0, failures: 0, api_keys: 0, cancelled_questions: 0 });
 });
 
 test('a tenant that is deleted in the middle of an ingestion stays deleted, and can begin anew', async () => {

@@ -1,23 +1,20 @@
 import type { FastifyReply } from 'fastify';
 import type { Logger } from 'pino';
 import type { Ingestion, Ledger } from '@sightline/shared/ports/ledger';
-import { SightlineError } from '@sightline/shared/runtime/errors';
 import { FINAL_STATUSES, type Progress } from './core/progress.ts';
+import { EventStreams, type EventStream, type EventStreamsDeps } from './event-streams.ts';
 
-export interface ProgressStreamsDeps {
+export interface ProgressStreamsDeps extends EventStreamsDeps {
   ledger: Ledger;
   progress: Progress;
   logger: Logger;
-  maxListeners: number;
   intervalMs: number;
-  heartbeatMs: number;
 }
 
 interface Listener {
-  raw: FastifyReply['raw'];
+  stream: EventStream;
   /** What was sent last; only changes are sent. */
   last: string;
-  heartbeat: NodeJS.Timeout;
 }
 
 /** One ingestion that is being listened to: one poll of the ledger serves all its listeners. */
@@ -35,12 +32,13 @@ interface Channel {
  */
 export class ProgressStreams {
   readonly #deps: ProgressStreamsDeps;
+  readonly #streams: EventStreams;
   readonly #channels = new Map<string, Channel>();
-  #count = 0;
   #closed = false;
 
   constructor(deps: ProgressStreamsDeps) {
     this.#deps = deps;
+    this.#streams = new EventStreams(deps);
   }
 
   /**
@@ -48,45 +46,18 @@ export class ProgressStreams {
    * Error: `overloaded`.
    */
   open(ingestion: Ingestion, reply: FastifyReply, isStillAllowed: () => Promise<boolean>): void {
-    if (this.#closed || this.#count >= this.#deps.maxListeners) throw new SightlineError('overloaded', 'Too many listeners.');
-    const raw = reply.raw;
-    reply.hijack();
-    raw.writeHead(200, {
-      ...Object.fromEntries(
-        Object.entries(reply.getHeaders()).flatMap(([name, value]) => (value === undefined ? [] : [[name, value]])),
-      ),
-      'content-type': 'text/event-stream; charset=utf-8',
-      'x-accel-buffering': 'no',
-    });
-    const listener: Listener = {
-      raw,
-      last: '',
-      heartbeat: setInterval(() => void this.#beat(raw, isStillAllowed), this.#deps.heartbeatMs),
-    };
-    this.#count++;
+    const listener: Listener = { stream: this.#streams.open(reply, isStillAllowed), last: '' };
     const channel = this.#channelOf(ingestion);
     channel.listeners.add(listener);
-    raw.once('close', () => this.#drop(ingestion, listener));
-    raw.on('error', () => undefined);
+    listener.stream.onClose(() => this.#drop(ingestion, listener));
     this.#send(channel, listener, ingestion);
-  }
-
-  /** Never rejects: a ledger that is away for a while ends no stream. */
-  async #beat(raw: FastifyReply['raw'], isStillAllowed: () => Promise<boolean>): Promise<void> {
-    if (await isStillAllowed().catch(() => true)) raw.write(': heartbeat\n\n');
-    else raw.end();
   }
 
   /** Ends every stream. */
   close(): void {
     this.#closed = true;
-    for (const channel of this.#channels.values()) {
-      if (channel.timer) clearTimeout(channel.timer);
-      for (const { raw, heartbeat } of channel.listeners) {
-        clearInterval(heartbeat);
-        raw.end();
-      }
-    }
+    this.#streams.close();
+    for (const { timer } of this.#channels.values()) if (timer) clearTimeout(timer);
     this.#channels.clear();
   }
 
@@ -116,7 +87,7 @@ export class ProgressStreams {
       for (const listener of channel.listeners) {
         if (ingestion) this.#send(channel, listener, ingestion);
         // Pruned while it was watched: there is nothing more to tell.
-        else listener.raw.end();
+        else listener.stream.end();
       }
     } catch (error) {
       this.#deps.logger.warn({ err: error, ingestionId }, 'progress could not be read');
@@ -126,18 +97,16 @@ export class ProgressStreams {
   #send(channel: Channel, listener: Listener, ingestion: Ingestion): void {
     const isFinal = FINAL_STATUSES.includes(ingestion.status);
     // What has not left yet is enough for a slow reader; the last state is sent whatever waits.
-    if (listener.raw.writableNeedDrain && !isFinal) return;
+    if (listener.stream.isFull && !isFinal) return;
     const data = JSON.stringify(this.#deps.progress.view(ingestion));
     if (data === listener.last) return;
     listener.last = data;
     channel.sent++;
-    listener.raw.write(`id: ${channel.sent}\nevent: ${isFinal ? 'done' : 'progress'}\ndata: ${data}\n\n`);
-    if (isFinal) listener.raw.end();
+    listener.stream.send({ id: channel.sent, event: isFinal ? 'done' : 'progress', data });
+    if (isFinal) listener.stream.end();
   }
 
   #drop(ingestion: Ingestion, listener: Listener): void {
-    clearInterval(listener.heartbeat);
-    this.#count--;
     const name = channelName(ingestion);
     const channel = this.#channels.get(name);
     if (!channel) return;

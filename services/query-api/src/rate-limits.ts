@@ -4,8 +4,8 @@ import { Redis } from 'ioredis';
 import type { Logger } from 'pino';
 import { SightlineError } from '@sightline/shared/runtime/errors';
 
-/** What is counted apart. `search`, `ingest` and `read` a key; `public` and `refused` (no valid key) an address. */
-export type Budget = 'search' | 'ingest' | 'read' | 'public' | 'refused';
+/** What is counted apart. `search`, `ingest`, `ask` and `read` a key; `public` and `refused` (no valid key) an address. */
+export type Budget = 'search' | 'ingest' | 'ask' | 'read' | 'public' | 'refused';
 
 /** Requests a minute. */
 export type RateLimitConfig = Record<Budget, number>;
@@ -51,6 +51,7 @@ export class RateLimits {
     this.#limiters = {
       search: limiter('search'),
       ingest: limiter('ingest'),
+      ask: limiter('ask'),
       read: limiter('read'),
       public: limiter('public'),
       refused: limiter('refused'),

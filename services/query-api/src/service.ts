@@ -1,6 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';
+import { openGuardedHttpClient } from '@sightline/shared/adapters/guarded-http-client';
+import { fetchPicture } from '@sightline/shared/adapters/guarded-picture';
 import { judgeUrl } from '@sightline/shared/adapters/guarded-url';
 import { DEFAULT_DECODE_LIMITS } from '@sightline/shared/adapters/sharp-picture-guard';
 import { SYSTEM_BUCKET } from '@sightline/shared/contracts/ids';
@@ -30,6 +32,7 @@ import type { RemoveDeps } from './core/remove.ts';
 import { SearchVersions } from '@sightline/shared/search/search-versions';
 import { Thumbnails } from './core/thumbnails.ts';
 import { ProgressStreams } from './progress-streams.ts';
+import { QuestionStreams } from './question-streams.ts';
 import type { RateLimitStore } from './rate-limits.ts';
 import { auditRoutes } from './routes/audit-routes.ts';
 import { assetRoutes } from './routes/asset-routes.ts';
@@ -41,6 +44,7 @@ import { keyRoutes } from './routes/key-routes.ts';
 import { migrationRoutes } from './routes/migration-routes.ts';
 import { pageRoutes } from './routes/page-routes.ts';
 import { questionImageRoutes } from './routes/question-image-routes.ts';
+import { questionRoutes } from './routes/question-routes.ts';
 import { searchRoutes } from './routes/search-routes.ts';
 import { serviceRoutes } from './routes/service-routes.ts';
 import { tenantRoutes } from './routes/tenant-routes.ts';
@@ -67,6 +71,8 @@ export interface QueryApiDeps {
 }
 
 const CLOSE_DEADLINE_MS = 5_000;
+/** A request beside its base64 picture. */
+const BODY_BESIDE_PICTURE_BYTES = 256 * 1024;
 const KEEP_QUERY_PICTURES_MS = 10 * 60_000;
 const KEEP_THUMBNAILS_MS = 30 * 24 * 3_600_000;
 const EXPIRE_THUMBNAILS_EVERY_MS = 24 * 3_600_000;
@@ -124,11 +130,39 @@ export async function createQueryApi(
   ingestionControlRoutes(app, ingestions);
   auditRoutes(app, { ledger, queue, store, now });
   changeRoutes(app, { ledger, queue, spec: () => index.spec, now });
+  const bodyLimitBytes = Math.ceil(config.maxQueryPictureBytes / 3) * 4 + BODY_BESIDE_PICTURE_BYTES;
   searchRoutes(app, {
     search: () => versions.current().search,
     gate: new Gate('searches', { running: config.searchesRunning, waiting: config.searchesWaiting }),
     registry,
-    bodyLimitBytes: Math.ceil(config.maxQueryPictureBytes / 3) * 4 + 256 * 1024,
+    bodyLimitBytes,
+  });
+  const questionStreams = new QuestionStreams({
+    ledger,
+    logger,
+    maxListeners: config.questionListeners,
+    intervalMs: config.questionIntervalMs,
+    longestIntervalMs: config.longestQuestionIntervalMs,
+    heartbeatMs: config.heartbeatMs,
+    now,
+  });
+  closer.push('question streams', () => questionStreams.close());
+  const http = openGuardedHttpClient(config.egress);
+  closer.push('guarded client', () => http.close());
+  questionRoutes(app, {
+    ledger,
+    queue,
+    store,
+    index: () => versions.current().index,
+    streams: questionStreams,
+    fetchPicture: (url, options) => fetchPicture(http, url, { ...options, timeoutMs: config.pictureUrlTimeoutMs }),
+    judgeWebhookUrl: (url) => judgeUrl(url, config.egress),
+    maxBacklog: config.maxQuestionBacklog,
+    maxPictureBytes: config.maxQueryPictureBytes,
+    now,
+    warn: (error, message) => logger.warn({ err: error }, message),
+    registry,
+    bodyLimitBytes,
   });
   const gate = new Gate('thumbnails', { running: config.thumbnailsRunning, waiting: config.thumbnailsWaiting });
   const thumbnails = new Thumbnails({ index, store, make: makeThumbnail, gate, maxPictureBytes: config.maxPictureBytes });

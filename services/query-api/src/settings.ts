@@ -54,12 +54,18 @@ export const HTTP_SETTINGS = {
     perMinute(300),
     'Ingestions, removals and changes of keys a minute of one API key.',
   ),
+  asksPerMinute: setting('RATE_LIMIT_ASK', perMinute(300), 'Questions a minute of one API key.'),
   readsPerMinute: setting('RATE_LIMIT_READ', perMinute(6_000), 'Other requests a minute of one API key, pictures among them.'),
   publicPerMinute: setting('RATE_LIMIT_PUBLIC', perMinute(1_200), 'Requests a minute of one address for what needs no key.'),
   refusedPerMinute: setting(
     'RATE_LIMIT_REFUSED',
     perMinute(60),
     'Requests a minute of one address without a valid key, until 429 is answered.',
+  ),
+  questionBacklog: setting(
+    'QUESTION_BACKLOG',
+    wholeNumber(1, 1_000_000).default(1_000),
+    'Questions of all tenants that may wait or be worked at once; more are refused with 429 and Retry-After.',
   ),
 };
 
@@ -73,11 +79,13 @@ export function httpConfigOf(config: ConfigOf<typeof HTTP_SETTINGS>): z.input<ty
     allowedHosts,
     trustedProxies,
     operatorTenant,
+    maxQuestionBacklog: config.questionBacklog,
     egress: { allowHttp: config.egressAllowHttp, allowAddresses: config.egressAllow },
     ...(auth ? { auth } : {}),
     requestsPerMinute: {
       search: config.searchesPerMinute,
       ingest: config.ingestsPerMinute,
+      ask: config.asksPerMinute,
       read: config.readsPerMinute,
       public: config.publicPerMinute,
       refused: config.refusedPerMinute,

@@ -3,9 +3,10 @@ import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { auditFindingsKey, reportKey, SYSTEM_BUCKET, tenantPrefixes } from '@sightline/shared/contracts/ids';
 import { newMigration } from '@sightline/shared/testing/migration-builder';
-import { newMessage, newWebhook } from '@sightline/shared/testing/question-builder';
+import { newAsked, newMessage, newWebhook } from '@sightline/shared/testing/question-builder';
 import { createApiKey } from './core/api-keys.ts';
 import { openRig, type Rig } from './testing/query-api-rig.ts';
+import { doneId, QuestionWorker, retrieved, tokens } from './testing/question-worker.ts';
 
 /** Stands in everything that alpha has; nothing that beta is answered may hold it. */
 const MARK = 'alphasecret';
@@ -21,6 +22,7 @@ const alpha = {
   assets: [] as string[],
   ingestions: [] as string[],
   audits: [] as string[],
+  questions: [] as string[],
   webhooks: [] as string[],
   keys: [] as string[],
   cursor: '',
@@ -29,7 +31,7 @@ let betaKey: string;
 let controlKey: string;
 
 beforeAll(async () => {
-  const requestsPerMinute = { search: 1e6, ingest: 1e6, read: 1e6, public: 1e6, refused: 1e6 };
+  const requestsPerMinute = { search: 1e6, ingest: 1e6, ask: 1e6, read: 1e6, public: 1e6, refused: 1e6 };
   const config = { auth: 'keys', requestsPerMinute, tenantDrainMs: 0 } as const;
   rig = await openRig(config);
   control = await openRig(config, { bucket: rig.bucket });
@@ -66,6 +68,7 @@ async function fill({ ledger, store, addPicture, addPassage }: Rig, tenant: stri
   const done = await ingestion(ledger, tenant, `${tenant}-done`, 'completed');
   const going = tenant === 'alpha' ? await ingestion(ledger, tenant, `${tenant}-going`, 'running') : done;
   const audited = await audit(ledger, tenant, `${tenant}-audit`);
+  const questions = await askQuestions(ledger, tenant);
   await ledger.addWebhook(newWebhook(`${tenant}-hook`, { tenant, description: mark }), 1);
   await ledger.addMessages([newMessage(`${tenant}-message`, { tenant, subject: mark, data: JSON.stringify({ answer: mark }) })]);
   const wanted = { tenant, name: `key of ${mark}`, scopes: ['admin' as const], expiresAt: null };
@@ -84,6 +87,7 @@ async function fill({ ledger, store, addPicture, addPassage }: Rig, tenant: stri
   await store.put(listed, Buffer.from(findings), { contentType: 'application/x-ndjson' });
   if (tenant === 'alpha') {
     alpha.audits.push(audited);
+    alpha.questions.push(...questions);
     alpha.webhooks.push(`${tenant}-hook`);
     alpha.assets.push(...assets);
     alpha.ingestions.push(done, going);
@@ -130,6 +134,23 @@ async function audit(ledger: Rig['ledger'], tenant: string, auditId: string): Pr
   return auditId;
 }
 
+/** One that is answered, and of alpha one that is being answered; each under an idempotency key that both use. */
+async function askQuestions(ledger: Rig['ledger'], tenant: string): Promise<string[]> {
+  const mark = tenant === 'alpha' ? MARK : 'betaword';
+  const ids = tenant === 'alpha' ? ['alpha-answered', 'alpha-answering'] : ['beta-answered'];
+  const worker = new QuestionWorker(ledger, tenant);
+  for (const questionId of ids) {
+    const asked = newAsked({ question: mark, metadata: { mark } });
+    const idempotency = { key: questionId.split('-')[1] ?? '', digest: mark, keepUntil: Date.now() + 3_600_000 };
+    const question = { questionId, tenant, traceId: mark, asked, createdAt: Date.now() };
+    await ledger.createQuestion(question, { maxBacklog: 10, idempotency });
+    await worker.take(questionId);
+    await worker.tell(questionId, retrieved(1), tokens(1, mark));
+    if (questionId.endsWith('answered')) await worker.answer(tenant, questionId, { answer: mark });
+  }
+  return ids;
+}
+
 interface Asked {
   method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
   url: string;
@@ -165,6 +186,10 @@ const someAudit = fc.oneof(
 const someWebhook = fc.oneof(
   fromAlpha(() => alpha.webhooks),
   fc.constantFrom('beta-hook', 'no-such'),
+);
+const someQuestion = fc.oneof(
+  fromAlpha(() => alpha.questions),
+  fc.constantFrom('beta-answered', 'no-such'),
 );
 const someAsset = fromAlpha(() => alpha.assets);
 const someItem = fc.constantFrom('shoe-1', 'own-alpha', 'no-such');
@@ -255,6 +280,23 @@ const someSource = fc.constantFrom(
   { type: 'manifest', uri: '/no/such/manifest.jsonl' },
 );
 
+const questionKey = fc.constantFrom('answered', 'answering', 'own', 'own-2');
+const goodQuestion = fc.record(
+  { question: fc.constantFrom(MARK, 'red shoe?'), filter: fc.constant({ tenant: 'alpha' }), idempotencyKey: questionKey },
+  { requiredKeys: ['question'] },
+);
+const wildQuestion = fc.record(
+  {
+    question: fc.constantFrom(MARK, 'red shoe?'),
+    image: someAsset.map((asset_id) => ({ asset_id })),
+    filter: someFilter,
+    webhook: fc.constantFrom({ webhook_id: 'alpha-hook' }, { webhook_id: 'beta-hook' }),
+    idempotencyKey: questionKey,
+    tenant: fc.constant('alpha'),
+  },
+  { requiredKeys: ['question'] },
+);
+
 const goodRecord = fc.record({
   title: fc.constantFrom('Mine', 'Red shoe'),
   attributes: fc.constantFrom({}, { tenant: 'alpha' }),
@@ -343,6 +385,21 @@ const ATTEMPTS: Record<string, fc.Arbitrary<Asked>> = {
     path('/v1/webhooks/{id}/replay', someWebhook),
     fc.constantFrom<object>({ delivery_id: 'alpha-message:alpha-hook' }, { since: '1970-01-01T00:00:00Z' }),
   ),
+  'POST /v1/questions': fc.oneof(goodQuestion, wildQuestion).map(({ idempotencyKey, ...payload }): Asked => ({
+    method: 'POST',
+    url: '/v1/questions',
+    payload,
+    ...(idempotencyKey !== undefined && { headers: { 'idempotency-key': idempotencyKey } }),
+  })),
+  'GET /v1/questions': get(
+    fc.constantFrom('/v1/questions?limit=100', '/v1/questions?status=running', '/v1/questions?tenant=alpha'),
+  ),
+  'GET /v1/questions/{question_id}': get(path('/v1/questions/{id}', someQuestion)),
+  'GET /v1/questions/{question_id}/events': fc
+    .tuple(path('/v1/questions/{id}/events', someQuestion), fc.constantFrom('', '1', doneId('alpha-answered'), 'x'))
+    .map(([url, lastEventId]): Asked => ({ method: 'GET', url, headers: { 'last-event-id': lastEventId } })),
+  'GET /v1/questions/{question_id}/images/{n}': get(path('/v1/questions/{id}/images/1', someQuestion)),
+  'DELETE /v1/questions/{question_id}': remove(path('/v1/questions/{id}', someQuestion)),
   'POST /v1/keys': post(
     at('/v1/keys'),
     fc.constantFrom<object>({ name: 'n', scopes: ['admin'], tenant: 'alpha' }, { name: 'n', scopes: ['read'] }),
@@ -404,6 +461,12 @@ async function stateOfAlpha(): Promise<string> {
   const ingestions = await rig.ledger.listIngestions('alpha', { limit: 100 });
   const failures = await Promise.all(ingestions.map(({ ingestionId }) => rig.ledger.failures(ingestionId, { limit: 100 })));
   const audits = await rig.ledger.listAudits('alpha', { limit: 100 });
+  const questions = await Promise.all(
+    alpha.questions.map(async (questionId) => ({
+      question: await rig.ledger.getQuestion('alpha', questionId),
+      events: await rig.ledger.questionEvents('alpha', questionId, { after: 0, limit: 100 }),
+    })),
+  );
   const webhooks = await rig.ledger.listWebhooks('alpha');
   const deliveries = await rig.ledger.listDeliveries('alpha', 'alpha-hook', { limit: 10 });
   const keys = await rig.ledger.listApiKeys('alpha');
@@ -419,6 +482,7 @@ async function stateOfAlpha(): Promise<string> {
     ingestions,
     failures,
     audits,
+    questions,
     changes,
     webhooks,
     deliveries,
@@ -429,7 +493,15 @@ async function stateOfAlpha(): Promise<string> {
 
 test("no request of a tenant's key reads or changes anything of another tenant", async () => {
   const before = await stateOfAlpha();
-  const known = () => [MARK, ...alpha.assets, ...alpha.ingestions, ...alpha.audits, ...alpha.webhooks, ...alpha.keys];
+  const known = () => [
+    MARK,
+    ...alpha.assets,
+    ...alpha.ingestions,
+    ...alpha.audits,
+    ...alpha.questions,
+    ...alpha.webhooks,
+    ...alpha.keys,
+  ];
   const statuses = new Map<string, Set<number>>();
   const search = trySearch.map((asked) => ({ name: 'POST /v1/search', ...asked }));
   const tried = (await operations()).flatMap(({ name, attempt }) =>
@@ -463,6 +535,10 @@ test("no request of a tenant's key reads or changes anything of another tenant",
     'POST /v1/audits',
     'GET /v1/audits/{audit_id}',
     'GET /v1/audits/{audit_id}/findings',
+    'POST /v1/questions',
+    'GET /v1/questions',
+    'GET /v1/questions/{question_id}',
+    'GET /v1/questions/{question_id}/events',
     'GET /v1/changes',
     'GET /v1/changes/failures',
     'POST /v1/changes/retry',

@@ -326,12 +326,13 @@ export const tenantDeletion = z
   .strictObject({
     tenant: z.string(),
     cancelled_ingestions: z.int().describe('Those that were still going.'),
+    cancelled_questions: z.int().describe('Those that were not answered yet.'),
     points: z.int().describe('Of the index, tombstones among them.'),
     ingestions: z.int(),
     failures: z.int(),
     api_keys: z.int(),
     stored_objects: z
-      .strictObject({ queries: z.int(), thumbnails: z.int(), reports: z.int() })
+      .strictObject({ queries: z.int(), questions: z.int(), thumbnails: z.int(), reports: z.int() })
       .describe("Of the stack's own bucket; the sources are not touched."),
   })
   .meta({ id: 'TenantDeletion' });

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { newId, queryPictureKey, SYSTEM_BUCKET } from '../contracts/ids.ts';
 import { encodeQueryResult, JOBS, type EncodeQueryResult } from '../contracts/jobs.ts';
+import { bytesOfDataUrl } from '../pictures/picture-data-url.ts';
 import type { ObjectStore } from '../ports/object-store.ts';
 import type { IndexSpec } from '../ports/vector-index.ts';
 import { SightlineError } from '../runtime/errors.ts';
@@ -46,7 +47,7 @@ export class QueryEncoder {
     traceId: string;
     signal?: AbortSignal | undefined;
   }): Promise<EncodedQuery> {
-    const picture = query.picture === null ? null : bytesOf(query.picture, this.#deps.maxPictureBytes);
+    const picture = query.picture === null ? null : bytesOfDataUrl(query.picture, this.#deps.maxPictureBytes);
     const key = createHash('sha256')
       .update(JSON.stringify([query.tenant, query.words]))
       .update(picture ?? '')
@@ -106,19 +107,4 @@ export class QueryEncoder {
       if (place) await store.delete(place).catch(() => undefined);
     }
   }
-}
-
-/** The bytes of a base64 data URL, its declared type unread: what the bytes are is the decoder's to find out. */
-function bytesOf(dataUrl: string, maxBytes: number): Buffer {
-  const comma = dataUrl.indexOf(',');
-  const head = dataUrl.slice(0, comma);
-  const body = dataUrl.slice(comma + 1);
-  if (comma < 0 || !/;base64$/i.test(head) || !/^[A-Za-z0-9+/]*={0,2}$/.test(body)) {
-    throw new SightlineError('request_invalid', 'image.data: expected data:image/...;base64,...');
-  }
-  if ((body.length / 4) * 3 - 2 > maxBytes)
-    throw new SightlineError('picture_too_many_bytes', `image.data: at most ${maxBytes} bytes are taken.`);
-  const bytes = Buffer.from(body, 'base64');
-  if (bytes.length === 0) throw new SightlineError('picture_empty', 'image.data');
-  return bytes;
 }

@@ -1,5 +1,5 @@
 import type { TenantDeletion } from '@sightline/shared/contracts/http';
-import { SYSTEM_BUCKET, tenantLockKey, tenantPrefixes } from '@sightline/shared/contracts/ids';
+import { newId, SYSTEM_BUCKET, tenantLockKey, tenantPrefixes } from '@sightline/shared/contracts/ids';
 import { acceptsFailuresSetting } from '@sightline/shared/ingestion/failure-storms';
 import { withLeasedKeys } from '@sightline/shared/ingestion/key-lease';
 import { raiseTenantFence } from '@sightline/shared/ingestion/tenant-fence';
@@ -24,6 +24,7 @@ export interface DeleteTenantDeps {
 
 const LEASE_TTL_MS = 60_000;
 const INGESTIONS_A_TIME = 1_000;
+const QUESTIONS_A_TIME = 100;
 
 /**
  * Deletes everything of a tenant and says how many of each. Nothing that ran comes back: a fence is raised first, past which no
@@ -35,11 +36,12 @@ export async function deleteTenant(deps: DeleteTenantDeps, tenant: string): Prom
   const total: TenantDeletion = {
     tenant,
     cancelled_ingestions: 0,
+    cancelled_questions: 0,
     points: 0,
     ingestions: 0,
     failures: 0,
     api_keys: 0,
-    stored_objects: { queries: 0, thumbnails: 0, reports: 0 },
+    stored_objects: { queries: 0, questions: 0, thumbnails: 0, reports: 0 },
   };
   await pass(deps, total, 'first');
   await deps.sleep(deps.drainMs);
@@ -58,6 +60,7 @@ async function pass(deps: DeleteTenantDeps, total: TenantDeletion, which: 'first
       await raiseTenantFence(ledger, tenant, version);
       await noteDeletedTenant(deps, { tenant, version, ...(which === 'last' && { begunUntil: deps.now() }) });
       total.cancelled_ingestions += await cancelIngestions(deps, tenant);
+      total.cancelled_questions += await cancelQuestions(deps, tenant);
       await dropSettings(deps, tenant);
       const dropped = await ledger.deleteTenant(tenant);
       total.ingestions += dropped.ingestions;
@@ -86,6 +89,20 @@ async function cancelIngestions({ ledger, now }: DeleteTenantDeps, tenant: strin
     }
     if (ingestions.length < INGESTIONS_A_TIME) return cancelled;
   }
+}
+
+/** Who listens is told, and who answers notices, before they are gone. */
+async function cancelQuestions({ ledger, now }: DeleteTenantDeps, tenant: string): Promise<number> {
+  let cancelled = 0;
+  for (const status of ['queued', 'running'] as const) {
+    for (;;) {
+      const { questions } = await ledger.listQuestions(tenant, { status, limit: QUESTIONS_A_TIME });
+      for (const { questionId } of questions)
+        if ((await ledger.cancelQuestion(tenant, questionId, { eventId: newId(), at: now() })) === 'cancelled') cancelled++;
+      if (questions.length < QUESTIONS_A_TIME) break;
+    }
+  }
+  return cancelled;
 }
 
 /** What was fitted for another pack than the present index's stays: nothing reads it without that pack's index. */

@@ -13,7 +13,7 @@ export function questionImageRoutes(app: FastifyInstance, { pictures }: { pictur
   app.withTypeProvider<ZodTypeProvider>().get(
     '/v1/questions/:question_id/images/:n',
     {
-      config: { access: 'read' },
+      config: { access: 'ask' },
       schema: {
         summary: "An answer's picture with its boxes and labels drawn, upright, as PNG",
         description:

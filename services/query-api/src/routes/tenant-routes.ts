@@ -13,7 +13,7 @@ export function tenantRoutes(app: FastifyInstance, deps: DeleteTenantDeps & { on
       schema: {
         summary: 'Delete the tenant',
         description:
-          "Everything of the key's own tenant, its keys among it: points, ingestions, failures, thumbnails, reports. Running ingestions are cancelled. Sources are not touched. Takes some seconds, because what workers still hold is waited for.",
+          "Everything of the key's own tenant, its keys among it: points, ingestions, failures, questions with their pictures, thumbnails, reports. Running ingestions and waiting questions are cancelled. Sources are not touched. Takes some seconds, because what workers still hold is waited for.",
         tags: ['tenant'],
         querystring: tenantDeletionQuery,
         response: { 200: tenantDeletion, default: problem },

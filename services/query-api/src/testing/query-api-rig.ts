@@ -20,7 +20,7 @@ import type { VectorIndex } from '@sightline/shared/ports/vector-index';
 import { analyse } from '@sightline/shared/retrieval/analyser';
 import { SightlineError } from '@sightline/shared/runtime/errors';
 import { Closer } from '@sightline/shared/runtime/lifecycle';
-import type { QueueEngine } from '@sightline/shared/ports/queue-engine';
+import type { AddOptions, QueueEngine } from '@sightline/shared/ports/queue-engine';
 import type { queryApiConfig } from '../config.ts';
 import type { RateLimitStore } from '../rate-limits.ts';
 import { createQueryApi } from '../service.ts';
@@ -28,7 +28,7 @@ import { answerEncodeQuery, encodeColour, encodeText, toySpec } from '@sightline
 
 /** The queue port answered in this process: requests go to the toy encoder, added jobs are kept to be looked at. */
 export class InProcessQueue implements QueueEngine {
-  readonly added: { name: JobName; data: unknown }[] = [];
+  readonly added: { name: JobName; data: unknown; options: AddOptions }[] = [];
   /** Set to make the queue or the encoder fail as it would. */
   failure: SightlineError | null = null;
   requests = 0;
@@ -38,9 +38,9 @@ export class InProcessQueue implements QueueEngine {
     this.#answer = answer;
   }
 
-  add: QueueEngine['add'] = async (name, data) => {
+  add: QueueEngine['add'] = async (name, data, options) => {
     if (this.failure) throw this.failure;
-    this.added.push({ name, data: JOBS[name].schema.parse(data) });
+    this.added.push({ name, data: JOBS[name].schema.parse(data), options });
   };
 
   request: QueueEngine['request'] = async (_, data) => {
