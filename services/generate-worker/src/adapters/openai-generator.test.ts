@@ -206,8 +206,7 @@ test('a server without log-probabilities is asked for them once', async () => {
   expect(await generator.yesNo(QUESTION, { signal })).toBe(null);
   // With twenty a place, then with five: some servers take only so many.
   expect(refusing.requests.map(({ body }) => body['top_logprobs'])).toEqual([20, 5]);
-  const modest = await openServer();
-  modest.play(...Array.from({ length: 4 }, () => ({ status: 400, message: 'top_logprobs must be at most 5' })));
+  const modest = await openServer({ mostTopLogprobs: 5 });
   const together = openRig(modest.baseUrl).generator;
   const chances = await Promise.all(Array.from({ length: 4 }, () => together.yesNo(QUESTION, { signal })));
   expect(chances.map((chance) => chance?.toFixed(3))).toEqual(Array(4).fill('0.900'));

@@ -32,6 +32,8 @@ export interface ScriptedModelServerOptions {
   serviceMs?: number;
   /** Top-level fields that are refused by name with 400. */
   refuses?: string[];
+  /** The most chances of tokens that it gives at a place; more are refused. */
+  mostTopLogprobs?: number;
   /** Whether it shows its load as vLLM does. */
   metrics?: boolean;
   apiKey?: string;
@@ -139,6 +141,8 @@ export class ScriptedModelServer {
     const refused = refuses.find((field) => field in body);
     if (refused)
       return refuse(response, { status: 400, message: `Unsupported parameter: '${refused}' is not supported by this server.` });
+    if (Number(body['top_logprobs'] ?? 0) > (this.#options.mostTopLogprobs ?? Infinity))
+      return refuse(response, { status: 400, message: 'top_logprobs is more than this server gives.' });
     if (!this.models.includes(seen.model))
       return refuse(response, { status: 404, message: `The model \`${seen.model}\` does not exist.` });
     if (play.status !== undefined) return refuse(response, play);
