@@ -103,7 +103,7 @@ export class ModelServerGate {
     }
   }
 
-  observeLoad(load: { waiting: number }): void {
+  observeLoad(load: { waiting: number; running: number }): void {
     this.#limit.observed(load);
     this.#show();
   }

@@ -43,16 +43,25 @@ test('a limit that is not used does not grow', () => {
 test('questions that wait in the server stop the growth; at the second look the limit shrinks, down to one', () => {
   const { limit, round } = limitOf();
   round();
-  limit.observed({ waiting: 3 });
+  limit.observed({ waiting: 3, running: 7 });
   round();
   expect(limit.value).toBe(8);
-  limit.observed({ waiting: 3 });
+  limit.observed({ waiting: 3, running: 7 });
   expect(limit.value).toBe(7);
-  for (let n = 0; n < 50; n++) limit.observed({ waiting: 3 });
+  for (let n = 0; n < 50; n++) limit.observed({ waiting: 3, running: 7 });
   expect(limit.value).toBe(1);
-  limit.observed({ waiting: 0 });
+  limit.observed({ waiting: 0, running: 1 });
   round();
   expect(limit.value).toBe(2);
+});
+
+test('a server that works on many may have an eighth of it waiting, and no more than the rest is taken away', () => {
+  const { limit, round } = limitOf();
+  for (let n = 0; n < 3; n++) round();
+  for (let n = 0; n < 3; n++) limit.observed({ waiting: 2, running: 16 });
+  expect(limit.value).toBe(32);
+  for (let n = 0; n < 3; n++) limit.observed({ waiting: 3, running: 16 });
+  expect(limit.value).toBe(30);
 });
 
 test('what the server says to wait is waited, up to half a minute', () => {
@@ -79,7 +88,7 @@ test('whatever happens, it stays between one and its bound', () => {
       for (const { kind, inFlight } of steps) {
         if (kind === 'answered') limit.answered(limit.begin(), inFlight);
         else if (kind === 'overloaded') limit.overloaded(limit.begin(), null);
-        else if (kind === 'observed') limit.observed({ waiting: inFlight });
+        else if (kind === 'observed') limit.observed({ waiting: inFlight, running: inFlight });
         else limit.reset();
         expect(limit.value).toBeGreaterThanOrEqual(1);
         expect(limit.value).toBeLessThanOrEqual(most);

@@ -51,13 +51,17 @@ export class InFlightLimit {
     this.#value = Math.max(1, this.#value / 2);
   }
 
-  /** What the server says of its own queue: one look may catch what is about to be taken, two in a row do not. */
-  observed(load: { waiting: number }): void {
+  /**
+   * What the server says of its own queue: one look may catch what is about to be taken, two in a row do not. An eighth of what it
+   * works on may wait, so that it always has the next at hand.
+   */
+  observed({ waiting, running }: { waiting: number; running: number }): void {
+    const tooMany = waiting - Math.floor(running / 8);
     const wasQueueing = this.#isQueueing;
-    this.#isQueueing = load.waiting > 0;
+    this.#isQueueing = tooMany > 0;
     if (!this.#isQueueing) return;
     this.#isFeelingOut = false;
-    if (wasQueueing) this.#value = Math.max(1, this.#value - Math.max(1, this.#value / 8));
+    if (wasQueueing) this.#value = Math.max(1, this.#value - Math.max(1, Math.min(tooMany, this.#value / 8)));
   }
 
   /** Another server may stand there now. */
