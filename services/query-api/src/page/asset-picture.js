@@ -1,12 +1,16 @@
 import { send } from './call.js';
 import { storedKey } from './key.js';
 
+/** Shows an asset's picture in an `img`. `onError` when it cannot be had. */
+export function showAsset(img, assetId, widthPx, onError) {
+  showPicture(img, `/v1/assets/${encodeURIComponent(assetId)}/image?width=${widthPx}`, onError);
+}
+
 /**
- * Shows an asset's picture in an `img`. Without a key its address does; with one the picture is fetched, because an `img` sends no
- * key, and shown from memory. `onError` when it cannot be had.
+ * Shows a picture of the interface in an `img`. Without a key its address does; with one the picture is fetched, because an `img`
+ * sends no key, and shown from memory. `onError` when it cannot be had.
  */
-export function showAsset(img, assetId, widthPx, onError = () => undefined) {
-  const address = `/v1/assets/${encodeURIComponent(assetId)}/image?width=${widthPx}`;
+export function showPicture(img, address, onError = () => undefined) {
   img.addEventListener('error', onError, { once: true });
   if (!storedKey()) {
     img.src = address;

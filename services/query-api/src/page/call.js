@@ -1,6 +1,6 @@
 import { keyHeaders } from './key.js';
 
-/** Asks the interface; a problem becomes an Error with what it says to people, and its code. */
+/** Asks the interface; a problem becomes an Error with what it says to people, its code, its status, and the seconds to wait where it says so. */
 export async function call(path, options) {
   const response = await send(path, options);
   return response.json();
@@ -18,5 +18,7 @@ export async function send(path, options = {}) {
   const fields = body?.errors?.map(({ field, message }) => `${field}: ${message}`).join('; ');
   const error = new Error(fields || body?.detail || body?.title || `The server answered ${response.status}.`);
   error.code = body?.code;
+  error.status = response.status;
+  error.retryAfter = Number(response.headers.get('retry-after')) || null;
   throw error;
 }

@@ -1,4 +1,5 @@
 import { call, send } from './call.js';
+import { eventsOf } from './event-stream.js';
 
 const LOOK_EVERY_MS = 4_000;
 const SHOWN_AFTER_MS = 4_000;
@@ -52,20 +53,4 @@ export function watchIngestions({ strip, text, bar }, { isAllowed, onFinished })
   const again = () => look().catch(() => undefined);
   setInterval(() => void again(), LOOK_EVERY_MS);
   void again();
-}
-
-/** The events of a stream, each `{ event, data }`. */
-async function* eventsOf(response) {
-  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
-  let text = '';
-  for (let part = await reader.read(); !part.done; part = await reader.read()) {
-    const blocks = (text + part.value).split('\n\n');
-    text = blocks.pop();
-    for (const block of blocks) {
-      const lines = block.split('\n');
-      const field = (name) => lines.find((line) => line.startsWith(`${name}: `))?.slice(name.length + 2);
-      const data = field('data');
-      if (data !== undefined) yield { event: field('event'), data };
-    }
-  }
 }

@@ -1,12 +1,17 @@
+import { answerView } from './answer-view.js';
 import { showAsset } from './asset-picture.js';
 import { call } from './call.js';
 import { parseFilter } from './filter-text.js';
+import { followQuestion } from './follow-question.js';
 import { watchIngestions } from './ingestion-progress.js';
 import { storedKey, storeKey } from './key.js';
 import { dataUrlOf } from './picture-file.js';
-import { element, resultCard } from './result-card.js';
+import { element } from './result-card.js';
+import { resultCards, searchResults } from './search-results.js';
 
 const PAGE_SIZE = 12;
+/** Fields whose change does not search anew. */
+const OF_NO_SEARCH = ['words', 'file', 'show-steps', 'language'];
 const $ = (id) => document.getElementById(id);
 const form = $('form');
 const words = $('words');
@@ -16,6 +21,8 @@ const results = $('results');
 let picture = null;
 let index = null;
 let running = null;
+/** Whether an answer is shown: what is changed in the form then waits until it is sent. */
+let isAnswering = false;
 
 // The picture.
 
@@ -34,9 +41,42 @@ async function takeFile(file) {
   try {
     const data = await dataUrlOf(file);
     usePicture({ data });
-    await search();
+    if (!isAnswering) await search();
   } catch (error) {
     showNotices([error.message], 'warn');
+  }
+}
+
+/** What a search and a question have in common. */
+function compared() {
+  const filter = parseFilter($('filter').value);
+  return {
+    ...(picture ? { image: picture } : {}),
+    mode: new FormData(form).get('mode'),
+    alpha: Number($('alpha').value),
+    ...(Object.keys(filter).length > 0 ? { filter } : {}),
+  };
+}
+
+function post(address, body, signal) {
+  const headers = { 'content-type': 'application/json' };
+  return call(address, { method: 'POST', headers, body: JSON.stringify(body), signal });
+}
+
+/** One thing at a time: what was running is given up. `onProblem` comes before the problem is shown. */
+async function run(work, onProblem) {
+  running?.abort();
+  const mine = new AbortController();
+  running = mine;
+  document.body.classList.add('busy');
+  try {
+    await work(mine.signal);
+  } catch (error) {
+    if (mine.signal.aborted) return;
+    onProblem();
+    showProblem(error);
+  } finally {
+    if (running === mine) document.body.classList.remove('busy');
   }
 }
 
@@ -44,61 +84,25 @@ async function takeFile(file) {
 
 function request() {
   const query = words.value.trim();
-  const filter = parseFilter($('filter').value);
-  return {
-    ...(query ? { query } : {}),
-    ...(picture ? { image: picture } : {}),
-    mode: new FormData(form).get('mode'),
-    alpha: Number($('alpha').value),
-    limit: PAGE_SIZE,
-    explain: $('explain').checked,
-    ...(Object.keys(filter).length > 0 ? { filter } : {}),
-  };
+  return { ...(query ? { query } : {}), ...compared(), limit: PAGE_SIZE, explain: $('explain').checked };
 }
 
 async function search() {
   showBalance();
+  setAnswering(false);
   if (!words.value.trim() && !picture) return showStart();
-  running?.abort();
-  const mine = new AbortController();
-  running = mine;
-  document.body.classList.add('busy');
-  try {
-    const asked = request();
-    remember(asked);
-    const answer = await ask(asked, mine.signal);
-    show(asked, answer);
-  } catch (error) {
-    if (mine.signal.aborted) return;
-    results.replaceChildren();
-    $('more').hidden = true;
-    $('summary').textContent = '';
-    showProblem(error);
-  } finally {
-    if (running === mine) document.body.classList.remove('busy');
-  }
-}
-
-function ask(asked, signal) {
-  return call('/v1/search', {
-    method: 'POST',
-    headers: { 'content-type': 'application/json' },
-    body: JSON.stringify(asked),
-    signal,
-  });
-}
-
-/** What the answer's scores are read by. */
-function judgement(asked, answer) {
-  const withPicture = Boolean(asked.image) && asked.mode !== 'text';
-  const withWords = Boolean(asked.query);
-  const kind =
-    answer.degraded && !withPicture ? 'keywords' : withPicture ? (withWords && !answer.degraded ? 'both' : 'picture') : 'words';
-  const legs = new Set();
-  if (asked.mode !== 'text') legs.add('image');
-  if (withPicture && withWords && asked.mode !== 'text') legs.add('words');
-  if (withWords && asked.mode !== 'visually_similar') legs.add('text').add('keywords');
-  return { withPicture, legs, threshold: index?.calibration.thresholds[kind] ?? 0.5 };
+  await run(
+    async (signal) => {
+      const asked = request();
+      remember(asked);
+      show(asked, await post('/v1/search', asked, signal));
+    },
+    () => {
+      results.replaceChildren();
+      $('more').hidden = true;
+      $('summary').textContent = '';
+    },
+  );
 }
 
 function show(asked, answer) {
@@ -106,43 +110,15 @@ function show(asked, answer) {
     answer.warnings.filter((warning) => !warning.startsWith('not_calibrated')).map((warning) => sentence(warning)),
     answer.degraded ? 'warn' : '',
   );
-  const judged = judgement(asked, answer);
-  const grid = element(
-    'ul',
-    { className: 'grid' },
-    answer.results.map((result) => resultCard(result, judged, { onSimilar })),
-  );
-  const { encode, index: legs, fuse, total } = answer.timings_ms;
-  const ms = (value) => `${value < 10 ? value.toFixed(1) : Math.round(value)} ms`;
-  // Who asks for what is similar knows that the thing itself is left out: the nearest are the answer.
-  const isSimilar = Boolean(asked.image?.asset_id);
-  const count = answer.results.length;
-  const found = answer.no_match
-    ? isSimilar
-      ? 'The nearest; probably none is the same thing'
-      : 'No match'
-    : `${answer.next_cursor ? 'First ' : ''}${count} ${count === 1 ? 'result' : 'results'}`;
-  $('summary').textContent = `${found} · ${ms(total)} (encode ${ms(encode)}, index ${ms(legs)}, fuse ${ms(fuse)})`;
-  if (answer.no_match && !(isSimilar && count > 0)) {
-    const nothing = element('div', { className: 'empty' }, [
-      element('h2', { text: 'Nothing in the catalogue matches' }),
-      element('p', {
-        text: asked.query
-          ? `“${asked.query}” was compared with ${holdings()}; even the nearest is probably something else.`
-          : 'Even the nearest picture is probably something else.',
-      }),
-    ]);
-    const parts = [nothing];
-    if (answer.results.length > 0)
-      parts.push(
-        element('details', { className: 'nearest' }, [element('summary', { text: 'Show the nearest all the same' }), grid]),
-      );
-    results.replaceChildren(...parts);
-    $('more').hidden = true;
-    return;
-  }
-  results.replaceChildren(grid);
-  offerMore(asked, answer, grid);
+  const { line, nodes, grid, isNothing } = searchResults(asked, answer, { ...judgedBy(), among: holdings() });
+  $('summary').textContent = line;
+  results.replaceChildren(...nodes);
+  if (isNothing) $('more').hidden = true;
+  else offerMore(asked, answer, grid);
+}
+
+function judgedBy() {
+  return { thresholds: index?.calibration.thresholds, onSimilar };
 }
 
 function offerMore(asked, answer, grid) {
@@ -151,8 +127,8 @@ function offerMore(asked, answer, grid) {
   button.onclick = async () => {
     button.disabled = true;
     try {
-      const next = await ask({ ...asked, cursor: answer.next_cursor });
-      grid.append(...next.results.map((result) => resultCard(result, judgement(asked, next), { onSimilar })));
+      const next = await post('/v1/search', { ...asked, cursor: answer.next_cursor });
+      grid.append(...resultCards(asked, next, judgedBy()));
       offerMore(asked, next, grid);
     } catch (error) {
       showNotices([error.message], 'warn');
@@ -169,6 +145,61 @@ function onSimilar(result) {
   void search();
 }
 
+// The question.
+
+async function ask() {
+  const question = words.value.trim();
+  if (!question && !picture) {
+    showNotices(['A question needs words, a picture, or both.'], '');
+    return words.focus();
+  }
+  $('ask').disabled = true;
+  await run(
+    async (signal) => {
+      const language = $('language').value;
+      const more = { show_steps: $('show-steps').checked, ...(language ? { language } : {}) };
+      const accepted = await post('/v1/questions', { question, ...compared(), ...more }, signal);
+      history.pushState(null, '', `?question=${encodeURIComponent(accepted.question_id)}`);
+      follow({ ...accepted, question }, signal);
+    },
+    () => undefined,
+  );
+  $('ask').disabled = false;
+}
+
+/** A question that was asked before, by its address. */
+function openQuestion(id) {
+  return run(
+    async (signal) => {
+      const known = await call(`/v1/questions/${encodeURIComponent(id)}`, { signal });
+      words.value = known.question;
+      follow(known, signal);
+    },
+    () => results.replaceChildren(),
+  );
+}
+
+function follow(accepted, signal) {
+  setAnswering(true);
+  showNotices([], '');
+  $('more').hidden = true;
+  const view = answerView(results, {
+    question: accepted.question,
+    say: (line) => ($('summary').textContent = line),
+    onCancel: async () => view.done(await call(accepted.links.self, { method: 'DELETE' })),
+  });
+  followQuestion(accepted, view, signal).catch((error) => {
+    if (signal.aborted) return;
+    view.broke();
+    showProblem(error);
+  });
+}
+
+function setAnswering(is) {
+  isAnswering = is;
+  document.body.classList.toggle('answering', is);
+}
+
 /** Words and asset ids make an address; a file stays here. */
 function remember({ query, image, mode }) {
   const state = new URLSearchParams();
@@ -181,6 +212,11 @@ function remember({ query, image, mode }) {
 
 function readAddress() {
   const state = new URLSearchParams(location.search);
+  const question = state.get('question');
+  if (question) {
+    usePicture(null);
+    return void openQuestion(question);
+  }
   words.value = state.get('q') ?? '';
   const mode = form.querySelector(`input[name=mode][value="${CSS.escape(state.get('mode') ?? 'hybrid')}"]`);
   if (mode) mode.checked = true;
@@ -215,6 +251,7 @@ function showBalance() {
 }
 
 function showStart() {
+  running?.abort();
   $('summary').textContent = '';
   $('more').hidden = true;
   showNotices([], '');
@@ -235,6 +272,7 @@ function showStart() {
       element('p', {
         text: 'By what a picture shows, by what its record says, by a picture of your own, or by words and a picture together. A code such as AM4 is found exactly.',
       }),
+      element('p', { text: 'Or ask it something: the answer names its sources, and marks in the pictures what it saw.' }),
     ]),
   );
 }
@@ -246,7 +284,9 @@ function showProblem(error) {
   const asksForKey = error.code === 'api_key_missing' || error.code === 'api_key_invalid';
   if (asksForKey) askForKey();
   // Nobody was refused who has not tried yet.
-  showNotices(error.code === 'api_key_missing' ? [] : [error.message], 'warn');
+  if (error.code === 'api_key_missing') return showNotices([], '');
+  const wait = error.status === 429 && error.retryAfter ? ` Try again in ${error.retryAfter} s.` : '';
+  showNotices([`${error.message}${wait}${error.code ? ` (${error.code})` : ''}`], 'warn');
 }
 
 function askForKey() {
@@ -296,17 +336,22 @@ async function loadIndex() {
 
 form.addEventListener('submit', (event) => {
   event.preventDefault();
-  void search();
+  void (event.submitter === $('ask') ? ask() : search());
+});
+form.addEventListener('keydown', (event) => {
+  if (event.key !== 'Enter' || !(event.ctrlKey || event.metaKey) || event.isComposing) return;
+  event.preventDefault();
+  if (!$('ask').disabled) void ask();
 });
 form.addEventListener('change', (event) => {
   showBalance();
-  if (event.target !== words && event.target !== $('file')) void search();
+  if (!isAnswering && !OF_NO_SEARCH.includes(event.target.id)) void search();
 });
 form.addEventListener('input', showBalance);
 $('file').addEventListener('change', () => void takeFile($('file').files[0]));
 $('chosen-remove').addEventListener('click', () => {
   usePicture(null);
-  void search();
+  if (!isAnswering) void search();
   words.focus();
 });
 let dragDepth = 0;
@@ -339,7 +384,7 @@ watchIngestions(
     isAllowed: () => index !== null,
     onFinished: async () => {
       if (!(await loadIndex())) return;
-      if (!words.value.trim() && !picture) showStart();
+      if (!isAnswering && !words.value.trim() && !picture) showStart();
     },
   },
 );

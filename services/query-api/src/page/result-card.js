@@ -54,16 +54,17 @@ export function resultCard(result, judged, { onSimilar }) {
   return element('li', { className: isBelow ? 'card below' : 'card' }, [figure, body]);
 }
 
-function relevanceMeter(score, threshold, isBelow) {
+/** `threshold` null: where a match begins is not known. */
+export function relevanceMeter(score, threshold, isBelow) {
   const percent = `${Math.round(score * 100)} %`;
   const meter = element(
     'span',
     { className: 'meter', role: 'img', 'aria-label': `Relevance ${percent}${isBelow ? ', below the threshold of a match' : ''}` },
-    [element('i'), element('b')],
+    [element('i'), ...(threshold === null ? [] : [element('b')])],
   );
   meter.style.setProperty('--share', `${score * 100}%`);
   meter.style.setProperty('--threshold', `${threshold * 100}%`);
-  meter.title = 'Calibrated probability that this answers the query. The mark is where a match begins.';
+  meter.title = `Calibrated probability that this answers the query.${threshold === null ? '' : ' The mark is where a match begins.'}`;
   return element('div', { className: 'relevance' }, [meter, element('span', { text: percent })]);
 }
 
