@@ -377,22 +377,20 @@ test('the page allows only its own files and frames nowhere', async () => {
   expect(page.body).not.toMatch(/ style=| on[a-z]+=|https?:\/\/(?!www\.w3\.org)/);
 });
 
-test('catalogue text reaches the page as text only', async () => {
-  for (const url of [
-    '/page/page.js',
-    '/page/result-card.js',
-    '/page/ingestion-progress.js',
-    '/page/picture-file.js',
-    '/page/call.js',
-    '/page/key.js',
-    '/page/asset-picture.js',
-    '/page/search-results.js',
-    '/page/answer-view.js',
-    '/page/answer-notes.js',
-    '/page/source-card.js',
-    '/page/follow-question.js',
-  ])
-    expect((await get(url)).body).not.toMatch(/innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(/);
+test('every script that the page needs is served, and strangers’ text reaches the page as text only', async () => {
+  const scripts = ['/page/page.js'];
+  for (const url of scripts) {
+    const script = await get(url);
+    expect({ url, status: script.statusCode, type: script.headers['content-type'] }).toEqual({
+      url,
+      status: 200,
+      type: 'text/javascript; charset=utf-8',
+    });
+    expect(script.body).not.toMatch(/innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(/);
+    const imported = [...script.body.matchAll(/from '\.\/([a-z-]+\.js)'/g)].map(([, file]) => `/page/${file}`);
+    scripts.push(...imported.filter((one) => !scripts.includes(one)));
+  }
+  expect(scripts.length).toBeGreaterThan(10);
 });
 
 test('readiness is a real encode and a real query', async () => {

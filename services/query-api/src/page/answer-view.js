@@ -26,9 +26,10 @@ export function answerView(root, { question, say, onCancel }) {
   let stage = '';
 
   cancel.addEventListener('click', () => {
-    isCancelling = document.activeElement === cancel;
-    cancel.disabled = true;
-    onCancel().catch(() => (cancel.disabled = false));
+    // Not disabled meanwhile: the focus would be lost.
+    if (isCancelling) return;
+    isCancelling = true;
+    onCancel().catch(() => (isCancelling = false));
   });
 
   function tell(line) {
@@ -49,7 +50,7 @@ export function answerView(root, { question, say, onCancel }) {
   function end(line) {
     isOver = true;
     // Who pressed it, or was about to, keeps a place in the page.
-    if (isCancelling || document.activeElement === cancel) root.focus({ preventScroll: true });
+    if (document.activeElement === cancel) root.focus({ preventScroll: true });
     cancel.remove();
     answer.classList.remove('working');
     text.setAttribute('aria-busy', 'false');

@@ -23,6 +23,7 @@ let index = null;
 let running = null;
 /** Whether an answer is shown: what is changed in the form then waits until it is sent. */
 let isAnswering = false;
+let isSending = false;
 
 // The picture.
 
@@ -153,7 +154,9 @@ async function ask() {
     showNotices(['A question needs words, a picture, or both.'], '');
     return words.focus();
   }
-  $('ask').disabled = true;
+  // Not disabled meanwhile: the focus would be lost.
+  if (isSending) return;
+  isSending = true;
   await run(
     async (signal) => {
       const language = $('language').value;
@@ -164,7 +167,7 @@ async function ask() {
     },
     () => undefined,
   );
-  $('ask').disabled = false;
+  isSending = false;
 }
 
 /** A question that was asked before, by its address. */
@@ -186,7 +189,12 @@ function follow(accepted, signal) {
   const view = answerView(results, {
     question: accepted.question,
     say: (line) => ($('summary').textContent = line),
-    onCancel: async () => view.done(await call(accepted.links.self, { method: 'DELETE' })),
+    onCancel: () =>
+      call(accepted.links.self, { method: 'DELETE' }).then(view.done, (error) => {
+        // It ended meanwhile, which the stream tells.
+        if (error.code !== 'question_state') showProblem(error);
+        throw error;
+      }),
   });
   followQuestion(accepted, view, signal).catch((error) => {
     if (signal.aborted) return;
@@ -285,8 +293,9 @@ function showProblem(error) {
   if (asksForKey) askForKey();
   // Nobody was refused who has not tried yet.
   if (error.code === 'api_key_missing') return showNotices([], '');
+  const said = error.code === 'scope_missing' ? `The key has not the scope “${error.message}”.` : error.message;
   const wait = error.status === 429 && error.retryAfter ? ` Try again in ${error.retryAfter} s.` : '';
-  showNotices([`${error.message}${wait}${error.code ? ` (${error.code})` : ''}`], 'warn');
+  showNotices([`${said}${wait}${error.code ? ` (${error.code})` : ''}`], 'warn');
 }
 
 function askForKey() {
@@ -317,16 +326,22 @@ $('key-forget').addEventListener('click', () => {
   location.assign('/');
 });
 
+function letIn() {
+  $('key-form').hidden = true;
+  $('key-forget').hidden = !storedKey();
+  form.inert = false;
+}
+
 async function loadIndex() {
   try {
     index = await call('/v1/index');
-    $('key-form').hidden = true;
-    $('key-forget').hidden = !storedKey();
-    form.inert = false;
+    letIn();
     $('holdings').textContent =
       `${holdings()} indexed${index.calibration.fitted || index.assets === 0 ? '' : ' · relevance not calibrated'}`;
     return true;
   } catch (error) {
+    // A key that may ask may not search, or the other way round.
+    if (error.code === 'scope_missing') letIn();
     showProblem(error);
     return false;
   }
@@ -341,7 +356,7 @@ form.addEventListener('submit', (event) => {
 form.addEventListener('keydown', (event) => {
   if (event.key !== 'Enter' || !(event.ctrlKey || event.metaKey) || event.isComposing) return;
   event.preventDefault();
-  if (!$('ask').disabled) void ask();
+  void ask();
 });
 form.addEventListener('change', (event) => {
   showBalance();
