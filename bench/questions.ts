@@ -17,7 +17,6 @@ import { freePort } from '@sightline/shared/testing/free-port';
 import { z } from 'zod';
 import { ApiClient } from '../scripts/api-client.ts';
 import { ProductionStack } from '../test/harness/production-stack.ts';
-import { readEvents } from '../test/harness/server-sent-events.ts';
 import { SideProcess } from '../test/harness/side-process.ts';
 import { ingest, startStack, waitForEnd } from '../test/harness/stack.ts';
 
@@ -92,9 +91,9 @@ const questionOf = (n: number): string => `Which is the ${WORDS[n % WORDS.length
 async function askAndWait(client: ApiClient, question: string): Promise<{ tookMs: number; view: QuestionView }> {
   const startedAt = performance.now();
   const { links } = await client.post('/v1/questions', { question }, questionAccepted);
-  const done = (await readEvents(client.url + links.events)).at(-1);
+  const done = (await Array.fromAsync(client.events(links.events))).at(-1);
   const tookMs = performance.now() - startedAt;
-  return { tookMs, view: questionView.parse(JSON.parse(done?.data ?? '')) };
+  return { tookMs, view: questionView.parse(done?.data) };
 }
 
 const recorded = z.array(z.looseObject({ text: z.string(), images: z.number() }));

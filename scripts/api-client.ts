@@ -46,6 +46,13 @@ export class ApiClient {
     return this.#call('DELETE', path, schema);
   }
 
+  /** A picture that the stack makes, with its type. */
+  async picture(path: string): Promise<{ bytes: Buffer; type: string }> {
+    const response = await this.#fetch(path, { headers: this.#headers });
+    if (!response.ok) throw await this.#problemOf(response);
+    return { bytes: Buffer.from(await response.arrayBuffer()), type: response.headers.get('content-type') ?? '' };
+  }
+
   /** Server-sent events after the one of that id, until the connection ends, for whatever reason. */
   async *events(path: string, { after, signal }: { after?: string; signal?: AbortSignal } = {}): AsyncGenerator<ToldEvent> {
     const headers = { ...this.#headers, ...(after ? { 'last-event-id': after } : {}) };

@@ -1,14 +1,19 @@
 /**
- * `npm run demo [-- --once]`: the embedded stack with the sample catalogue in it, three searches, then the search page until Ctrl-C.
- * With --once it ends after the searches. What an earlier run has indexed stays and is not encoded again.
+ * `npm run demo [-- --once]`: the embedded stack with the sample catalogue in it, three searches, three questions whose annotated pictures
+ * are written to files, then the page until Ctrl-C. With --once it ends after the questions. What an earlier run has indexed stays and is
+ * not encoded again.
  */
+import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { startEmbedded } from '@sightline/embedded/embedded';
 import { searchResponse, type SearchRequest } from '@sightline/shared/contracts/http';
+import type { QuestionRequest, QuestionView } from '@sightline/shared/contracts/question-http';
+import { dataFiles } from '@sightline/shared/runtime/open-engines';
 import { runMain } from '@sightline/shared/runtime/run-main';
 import { ApiClient } from './api-client.ts';
+import { askAndFollow, printQuestion } from './ask.ts';
 import { ingest, printSummary, sourceOf } from './ingest.ts';
 import { watchMemory } from './process-tree.ts';
 import { pictureOf, printAnswer } from './search.ts';
@@ -36,14 +41,58 @@ await runMain(stackMain('demo'), async ({ config, logger, closer, end }) => {
     printAnswer(await client.post('/v1/search', { ...request, explain: true }, searchResponse));
   }
 
+  const answers = join(dataFiles(config.dataDir).root, 'answers');
+  await mkdir(answers, { recursive: true });
+  for (const { title, name, request } of QUESTIONS) {
+    console.log(`\n${title}`);
+    const question = await askAndFollow(client, request, { signal: new AbortController().signal, show: () => {} });
+    printQuestion(question, client.url);
+    for (const file of await savePictures(client, question, join(answers, name))) console.log(`  written to ${file}`);
+  }
+  if (!config.vlmBaseUrl)
+    console.log(
+      '\nThese answers are of the interim generator: it quotes and marks what stands out, and understands nothing. VLM_BASE_URL names a real one.',
+    );
+
   const peak = memory.peak();
   memory.stop();
   console.log(
     `\n${secondsSince(startedAt)} s from the start${peak === null ? '' : `, at most ${Math.round(peak.totalBytes / 1e6)} MB of memory, PostgreSQL and the encoder included`}.`,
   );
   if (options.once) return end(0);
-  console.log(`\nThe search page is at ${url}/ until Ctrl-C.`);
+  console.log(`\nThe page is at ${url}/ until Ctrl-C.`);
 });
+
+/** A drawing's fit, a problem sheet with its steps, a region of an X-ray-like picture. */
+const QUESTIONS: { title: string; name: string; request: QuestionRequest }[] = [
+  {
+    title: 'Question: "Do the mounting holes of the Kestrel R26 fit socket AM5?"',
+    name: 'cooler',
+    request: { question: 'Do the mounting holes of the Kestrel R26 fit socket AM5?', filter: { kind: 'drawing' } },
+  },
+  {
+    title: 'Question, with steps: "What is the sum in problem 480?"',
+    name: 'problem',
+    request: { question: 'What is the sum in problem 480?', filter: { kind: 'problem' }, show_steps: true, k: 3 },
+  },
+  {
+    title: 'Question: "Which vertebra is odd in radiograph R-2138?"',
+    name: 'xray',
+    request: { question: 'Which vertebra is odd in radiograph R-2138?', filter: { kind: 'xray' }, k: 1 },
+  },
+];
+
+/** The answer's pictures with their boxes drawn; answers the files. */
+async function savePictures(client: ApiClient, { images }: QuestionView, path: string): Promise<string[]> {
+  const files: string[] = [];
+  for (const { n, href } of images) {
+    const { bytes, type } = await client.picture(href);
+    const file = `${path}-${n}.${type.split('/')[1] ?? 'bin'}`;
+    await writeFile(file, bytes);
+    files.push(file);
+  }
+  return files;
+}
 
 /** By words, by a picture that is not in the catalogue, by both: the apple on the picture is red. */
 async function searches(): Promise<{ title: string; request: SearchRequest }[]> {

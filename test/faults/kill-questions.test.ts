@@ -4,14 +4,19 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { readStoredBodies } from '@sightline/generate-worker/testing/webhook-receiver';
-import { questionAccepted, questionList, questionView, type QuestionView } from '@sightline/shared/contracts/question-http';
+import {
+  questionAccepted,
+  questionList,
+  questionTokens,
+  questionView,
+  type QuestionView,
+} from '@sightline/shared/contracts/question-http';
 import { webhookIssued } from '@sightline/shared/contracts/webhook-http';
 import { ERRORS } from '@sightline/shared/runtime/errors';
 import { freePort } from '@sightline/shared/testing/free-port';
 import { ApiError } from '../../scripts/api-client.ts';
 import { ProductionStack, stackMissing } from '../harness/production-stack.ts';
 import { SideProcess } from '../harness/side-process.ts';
-import { readEvents } from '../harness/server-sent-events.ts';
 import { FAULT_TIMEOUT_MS, faultTest } from './fault-test.ts';
 
 const QUESTIONS = Number(process.env['FAULT_QUESTIONS'] ?? 1_000);
@@ -121,16 +126,16 @@ faultTest(
     // No answer differs from what was streamed of it.
     const doneIds = new Map<string, string>();
     await inParallel(views, READ_AT_ONCE, async (view) => {
-      const events = await readEvents(`${stack.url}${view.links.events}`);
+      const events = await Array.fromAsync(stack.client.events(view.links.events));
       const last = events.at(-1);
       expect(last?.event).toBe('done');
-      expect(questionView.parse(JSON.parse(last?.data ?? ''))).toEqual(view);
+      expect(questionView.parse(last?.data)).toEqual(view);
       doneIds.set(view.question_id, last?.id ?? '');
       if (view.status !== 'answered' || view.no_match) return;
       const from = events.findLastIndex(({ event }) => event === 'retrieved');
       const streamed = events
         .slice(from)
-        .flatMap(({ event, data }) => (event === 'tokens' ? [(JSON.parse(data) as { text: string }).text] : []));
+        .flatMap(({ event, data }) => (event === 'tokens' ? [questionTokens.parse(data).text] : []));
       expect(withoutMarks(streamed.join(''))).toBe(withoutMarks(view.answer ?? ''));
     });
 
