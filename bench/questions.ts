@@ -17,6 +17,7 @@ import { freePort } from '@sightline/shared/testing/free-port';
 import { z } from 'zod';
 import { ApiClient } from '../scripts/api-client.ts';
 import { ProductionStack } from '../test/harness/production-stack.ts';
+import { allEvents } from '../test/harness/all-events.ts';
 import { SideProcess } from '../test/harness/side-process.ts';
 import { ingest, startStack, waitForEnd } from '../test/harness/stack.ts';
 
@@ -91,7 +92,7 @@ const questionOf = (n: number): string => `Which is the ${WORDS[n % WORDS.length
 async function askAndWait(client: ApiClient, question: string): Promise<{ tookMs: number; view: QuestionView }> {
   const startedAt = performance.now();
   const { links } = await client.post('/v1/questions', { question }, questionAccepted);
-  const done = (await Array.fromAsync(client.events(links.events))).at(-1);
+  const done = (await allEvents(client, links.events)).at(-1);
   const tookMs = performance.now() - startedAt;
   return { tookMs, view: questionView.parse(done?.data) };
 }

@@ -16,6 +16,7 @@ import { ERRORS } from '@sightline/shared/runtime/errors';
 import { freePort } from '@sightline/shared/testing/free-port';
 import { ApiError } from '../../scripts/api-client.ts';
 import { ProductionStack, stackMissing } from '../harness/production-stack.ts';
+import { allEvents } from '../harness/all-events.ts';
 import { SideProcess } from '../harness/side-process.ts';
 import { FAULT_TIMEOUT_MS, faultTest } from './fault-test.ts';
 
@@ -126,7 +127,7 @@ faultTest(
     // No answer differs from what was streamed of it.
     const doneIds = new Map<string, string>();
     await inParallel(views, READ_AT_ONCE, async (view) => {
-      const events = await Array.fromAsync(stack.client.events(view.links.events));
+      const events = await allEvents(stack.client, view.links.events);
       const last = events.at(-1);
       expect(last?.event).toBe('done');
       expect(questionView.parse(last?.data)).toEqual(view);
