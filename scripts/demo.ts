@@ -43,7 +43,7 @@ await runMain(stackMain('demo'), async ({ config, logger, closer, end }) => {
 
   const answers = join(dataFiles(config.dataDir).root, 'answers');
   await mkdir(answers, { recursive: true });
-  for (const { title, name, request } of QUESTIONS) {
+  for (const { title, name, request } of questions()) {
     console.log(`\n${title}`);
     const question = await askAndFollow(client, request, { signal: new AbortController().signal, show: () => {} });
     printQuestion(question, client.url);
@@ -64,23 +64,25 @@ await runMain(stackMain('demo'), async ({ config, logger, closer, end }) => {
 });
 
 /** A drawing's fit, a problem sheet with its steps, a region of an X-ray-like picture. */
-const QUESTIONS: { title: string; name: string; request: QuestionRequest }[] = [
-  {
-    title: 'Question: "Do the mounting holes of the Kestrel R26 fit socket AM5?"',
-    name: 'cooler',
-    request: { question: 'Do the mounting holes of the Kestrel R26 fit socket AM5?', filter: { kind: 'drawing' } },
-  },
-  {
-    title: 'Question, with steps: "What is the sum in problem 480?"',
-    name: 'problem',
-    request: { question: 'What is the sum in problem 480?', filter: { kind: 'problem' }, show_steps: true, k: 3 },
-  },
-  {
-    title: 'Question: "Which vertebra is odd in radiograph R-2138?"',
-    name: 'xray',
-    request: { question: 'Which vertebra is odd in radiograph R-2138?', filter: { kind: 'xray' }, k: 1 },
-  },
-];
+function questions(): { title: string; name: string; request: QuestionRequest }[] {
+  return [
+    {
+      title: 'Question: "Do the mounting holes of the Kestrel R26 fit socket AM5?"',
+      name: 'cooler',
+      request: { question: 'Do the mounting holes of the Kestrel R26 fit socket AM5?', filter: { kind: 'drawing' } },
+    },
+    {
+      title: 'Question, with steps: "What is the sum in problem 480?"',
+      name: 'problem',
+      request: { question: 'What is the sum in problem 480?', filter: { sku: 'PB-480-0' }, show_steps: true },
+    },
+    {
+      title: 'Question: "Which vertebra is odd in radiograph R-2138?"',
+      name: 'xray',
+      request: { question: 'Which vertebra is odd in radiograph R-2138?', filter: { kind: 'xray' }, k: 1 },
+    },
+  ];
+}
 
 /** The answer's pictures with their boxes drawn; answers the files. */
 async function savePictures(client: ApiClient, { images }: QuestionView, path: string): Promise<string[]> {

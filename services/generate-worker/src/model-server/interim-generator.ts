@@ -30,7 +30,7 @@ export async function interimAnswer({ sources, questionPicture, question, wantsS
     says.push(
       isChinese
         ? `图中最突出的区域${named} [[${region.join(',')}]]。`
-        : `The region that stands out in ${questionPicture ? "the question's picture" : 'its picture'}${named} [[${region.join(',')}]].`,
+        : `What differs most from the rest of ${questionPicture ? "the question's picture" : 'its picture'} is marked "stands out"${named} [[${region.join(',')}]].`,
     );
   }
   if (says.length === 0) return isChinese ? '资料中没有答案。' : 'The sources do not say.';
