@@ -5,6 +5,8 @@ import { DELIVERY_DELAYS_MS, MAX_WEBHOOK_BODY_BYTES, ROTATION_MS } from '@sightl
 import type { Webhook } from '@sightline/shared/ports/webhook-ledger';
 import { freePort } from '@sightline/shared/testing/free-port';
 import { Webhook as Standard } from 'standardwebhooks';
+import { ReceiverSlots } from './core/webhooks/receiver-slots.ts';
+import { sendInTurn, type Sent } from './core/webhooks/send-delivery.ts';
 import { DeliveryRig } from './testing/delivery-rig.ts';
 import { openWebhookReceiver, type Answer, type Received, type WebhookReceiver } from './testing/webhook-receiver.ts';
 
@@ -332,4 +334,23 @@ test('a receiver that is slow keeps its own slots busy: who finds none is given 
   free();
   expect((await Promise.all(sending)).map(({ outcome }) => outcome)).toEqual(Array(4).fill('delivered'));
   expect(rig.driven.map(({ deliveryId }) => deliveryId).sort()).toEqual(deliveries.slice(4).sort());
+});
+
+test('who has posted goes on with what waits for its receiver, for a while; what is left then is driven', async () => {
+  await rig.addWebhook(receiver.url);
+  const deliveries: string[] = [];
+  for (const n of [1, 2, 3, 4]) deliveries.push(...(await rig.tell(`q-${n}`)));
+  const [first = '', ...others] = deliveries;
+  const slots = new ReceiverSlots(1);
+  answer = async ({ nth }) => {
+    // While the first is posted the others find no slot; with the third the turn is over.
+    if (nth === 1) for (const id of others) expect((await rig.send(id, { slots })).outcome).toBe('waits');
+    if (nth === 3) rig.pass(1_000);
+    return { status: 204 };
+  };
+  const sent: string[] = [];
+  const turn = { turnMs: 1_000, count: ({ outcome }: Sent) => void sent.push(outcome), signal: new AbortController().signal };
+  await sendInTurn({ ...rig.deps(), slots }, { tenant: 't', deliveryId: first }, turn);
+  expect(sent).toEqual(['delivered', 'delivered', 'delivered']);
+  expect(rig.driven).toEqual([{ tenant: 't', deliveryId: deliveries[3] }]);
 });

@@ -10,7 +10,7 @@ import type { Registry } from 'prom-client';
 import { newId } from '@sightline/shared/contracts/ids';
 import { publishMessages } from './core/webhooks/publish-messages.ts';
 import { ReceiverSlots, type DeliveryRef } from './core/webhooks/receiver-slots.ts';
-import { sendDelivery, type WebhookHttp } from './core/webhooks/send-delivery.ts';
+import { sendInTurn, type WebhookHttp } from './core/webhooks/send-delivery.ts';
 import { pruneLog, sweepDeliveries } from './core/webhooks/sweep-deliveries.ts';
 import { openWebhookMetrics } from './webhook-metrics.ts';
 
@@ -44,6 +44,8 @@ const DEFAULTS: WebhooksConfig = {
 };
 
 const PRUNE_EVERY_MS = 3_600_000;
+/** How long a job goes on with what waits for its receiver. */
+const TURN_MS = 1_000;
 const PUBLISHED_AT_ONCE = 100;
 /** While the event log is away. */
 const FIRST_PAUSE_MS = 500;
@@ -78,7 +80,7 @@ export async function startWebhooks(deps: WebhooksDeps): Promise<Webhooks> {
   const again = (deliveries: DeliveryRef[]): Promise<void> => driveDeliveries(queue, deliveries, { again: true });
   const sending = { ledger, http, slots, drive: again, now, random: Math.random, newToken: newId, timeoutMs, delaysMs, claimMs };
   const handlers: { [N in Extract<JobName, 'webhook'>]: JobHandler<N> } = {
-    webhook: async (delivery, { signal }) => metrics.count(await sendDelivery(sending, delivery, signal)),
+    webhook: (delivery, { signal }) => sendInTurn(sending, delivery, { turnMs: TURN_MS, count: metrics.count, signal }),
   };
   const worker = await queue.work('webhook', handlers.webhook, { concurrency: config.concurrency });
 

@@ -51,6 +51,29 @@ export interface Sent {
   disabled: 'gone' | 'failing' | null;
 }
 
+/**
+ * Sends a delivery, and then, for `turnMs`, what waits for its receiver: whose turn it is need not go through the queue, and a receiver
+ * with a long line does not keep the place for ever.
+ */
+export async function sendInTurn(
+  deps: SendDeps,
+  delivery: DeliveryRef,
+  { turnMs, count, signal }: { turnMs: number; count: (sent: Sent) => void; signal: AbortSignal },
+): Promise<void> {
+  const endsAt = deps.now() + turnMs;
+  for (let next: DeliveryRef | undefined = delivery; next;) {
+    let called: DeliveryRef | undefined;
+    const drive = async (deliveries: DeliveryRef[]): Promise<void> => {
+      const mayGoOn = !signal.aborted && deps.now() < endsAt;
+      const others = mayGoOn ? deliveries.slice(1) : deliveries;
+      if (mayGoOn) [called] = deliveries;
+      if (others.length > 0) await deps.drive(others);
+    };
+    count(await sendDelivery({ ...deps, drive }, next, signal));
+    next = called;
+  }
+}
+
 /** What an attempt showed; `retryAfter` as the receiver sent it. */
 interface Tried {
   attempt: DeliveryAttempt;
