@@ -3,7 +3,7 @@ import type { Generator, PromptPart } from '../generator.ts';
 import { neutralise } from '../neutralise.ts';
 import { missingFacts } from './agree-facts.ts';
 import { factsOf } from './claim-facts.ts';
-import { coverage, negationDiffers, statesNothing } from './claim-words.ts';
+import { coverage, denies, negationDiffers, statesNothing } from './claim-words.ts';
 import { judgeClaim, type ClaimEvidence } from './judge-claim.ts';
 import { findQuote } from './quote.ts';
 import { splitSentences } from './sentences.ts';
@@ -77,7 +77,8 @@ export async function checkClaims(
 export function gather(sentence: string, cited: ClaimSource[]): Omit<ClaimEvidence, 'probability'> {
   const said = sentence.replace(/\[\d{1,2}\]/g, ' ');
   const words = cited.map(({ text }) => text).join('\n');
-  const place = findQuote([said], words) ?? words;
+  // Where nothing is denied anywhere, no place denies anything: looking for it is the dearest part.
+  const place = denies(words) ? (findQuote([said], words) ?? words) : words;
   return {
     hasText: words.trim() !== '',
     hasPicture: cited.some(({ picture }) => picture !== null),

@@ -10,7 +10,7 @@ const DENIES_ALL = new RegExp(DENIES.source, 'giu');
 const STATES_NOTHING =
   /\b(?:(?:i|we) (?:do not|don't|cannot|can't|could not|couldn't) (?:know|tell|say|answer|find|see|determine)|(?:sources?|passages?|records?|catalogue|context|information|pictures?|images?) (?:do|does|did) ?(?:not|n't) (?:say|state|mention|show|tell|give|contain|provide|include)|(?:no|not enough) (?:information|answer)\b|(?:is|are) not (?:known|stated|given|mentioned|specified) in)|我不知道|不清楚|无法(?:确定|回答|得知|判断)|(?:没有|未)(?:提到|提及|说明|注明|给出|相关)/iu;
 
-function denies(text: string): boolean {
+export function denies(text: string): boolean {
   return DENIES.test(text);
 }
 
