@@ -190,6 +190,7 @@ async function ground(deps: AnswerDeps, question: Question, { generated, prompt 
     return source ? [{ ...source.citation, quote }] : [];
   });
   const warnings = [...parsed.warnings, ...checked.warnings];
+  if (parsed.notFound) warnings.push('not_in_sources: the model says that the sources do not answer this.');
   if (generated.finishReason === 'length') warnings.push('answer_cut: the answer reached its bound of tokens.');
   if (generated.finishReason === 'repeating') warnings.push('answer_repeats: the model repeated itself and was stopped.');
   const { answer, steps, boxes, images } = parsed;
