@@ -128,7 +128,7 @@ test('an answer is streamed as it is made, from before it is begun, and the stre
     `${doneId(questionId)} done`,
   ]);
   expect(rest[0]?.data).toEqual({ attempt: 1, text: ' one.\n\ndata: x' });
-  const view = (await (await fetch(`${origin}/v1/questions/${questionId}`)).json()) as unknown;
+  const view: unknown = await (await fetch(`${origin}/v1/questions/${questionId}`)).json();
   expect(questionView.parse(rest.at(-1)?.data)).toEqual(view);
   const { citations, boxes, images, claims } = questionView.parse(view);
   expect(questionGrounded.parse(rest[1]?.data)).toEqual({ attempt: 1, citations, boxes, images, claims });

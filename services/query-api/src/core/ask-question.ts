@@ -46,7 +46,7 @@ export async function askQuestion(
   request: ParsedQuestionRequest,
   asker: Asker,
 ): Promise<{ question: Question; isNew: boolean }> {
-  const { tenant, traceId } = asker;
+  const { tenant } = asker;
   const webhook = await checkedWebhook(deps, request.webhook, tenant);
   // What would be refused is not fetched and stored first; whoever repeats a question may have it answered all the same.
   if (request.image && asker.idempotencyKey === undefined) await assertRoom(deps);
