@@ -1,4 +1,5 @@
 import { element } from './result-card.js';
+import { warningSentence } from './warning-sentence.js';
 
 export const VERDICTS = {
   supported: 'supported',
@@ -26,20 +27,19 @@ export function checks(claims) {
   );
   return [
     element('details', { className: 'claims' }, [
-      element('summary', { text: `Statements checked: ${counts.join(', ')}` }),
+      element('summary', { text: `Statements: ${counts.join(', ')}` }),
       element('ul', { dir: 'auto' }, items),
     ]),
   ];
 }
 
-/** A warning is a code, a colon, and what it means. */
 export function remarks(warnings) {
   if (warnings.length === 0) return [];
   return [
     element(
       'ul',
       { className: 'remarks' },
-      warnings.map((warning) => element('li', { text: warning.replace(/^[a-z_]+: /, '') })),
+      warnings.map((warning) => element('li', { text: warningSentence(warning) })),
     ),
   ];
 }
@@ -47,23 +47,12 @@ export function remarks(warnings) {
 export function making({ question_id: id, model, prompt_version: version, timings_ms: timings, usage }) {
   const rows = [
     ['Model', model ?? 'not asked'],
-    ['Prompt', version],
-    ...(timings
+    ['Prompt', version ?? '–'],
+    ...(timings ? durations(timings, model !== null) : []),
+    ...(usage && model !== null
       ? [
-          ['Queue', ms(timings.queue)],
-          ['Retrieval', ms(timings.retrieve)],
-          ['Prompt made', ms(timings.prompt)],
-          ...(timings.first_token === null ? [] : [['First token', ms(timings.first_token)]]),
-          ['Generation', ms(timings.generate)],
-          ['Checks', ms(timings.ground)],
-        ]
-      : []),
-    ...(usage
-      ? [
-          [
-            'Tokens',
-            `${usage.prompt_tokens} read, ${usage.completion_tokens} written, ${usage.images} ${usage.images === 1 ? 'picture' : 'pictures'} seen`,
-          ],
+          ['Tokens', `${usage.prompt_tokens} read, ${usage.completion_tokens} written`],
+          ['Pictures it saw', usage.images],
         ]
       : []),
     ['Question', id],
@@ -73,9 +62,22 @@ export function making({ question_id: id, model, prompt_version: version, timing
     element(
       'dl',
       {},
-      rows.map(([name, value]) => element('div', {}, [element('dt', { text: name }), element('dd', { text: value ?? '–' })])),
+      rows.map(([name, value]) => element('div', {}, [element('dt', { text: name }), element('dd', { text: value })])),
     ),
   ]);
+}
+
+function durations(timings, wasAsked) {
+  const rows = [
+    ['Queue', timings.queue],
+    ['Retrieval', timings.retrieve],
+  ];
+  if (wasAsked) {
+    rows.push(['Prompt made', timings.prompt]);
+    if (timings.first_token !== null) rows.push(['First token', timings.first_token]);
+    rows.push(['Generation', timings.generate], ['Checks', timings.ground]);
+  }
+  return rows.map(([name, value]) => [name, ms(value)]);
 }
 
 export function ms(value) {

@@ -179,7 +179,7 @@ function pictures({ images, boxes }) {
   const marked = images.filter(({ n }) => boxes.some(({ image }) => image === n));
   return marked.map(({ n, source, citation_id: citationId, href }) => {
     const labels = boxes.filter(({ image }) => image === n).map(({ label }) => label || 'unnamed');
-    const whose = source === 'question' ? 'Your picture' : `Source [${numberOf(citationId)}]`;
+    const whose = source === 'question' ? 'The question’s picture' : `Source [${numberOf(citationId)}]`;
     const picture = element('img', { alt: `${whose}, marked: ${labels.join(', ')}` });
     showPicture(picture, href, () => picture.replaceWith(element('p', { text: 'The marked picture cannot be shown.' })));
     return element('figure', { className: 'marked' }, [

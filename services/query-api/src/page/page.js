@@ -8,6 +8,7 @@ import { storedKey, storeKey } from './key.js';
 import { dataUrlOf } from './picture-file.js';
 import { element } from './result-card.js';
 import { resultCards, searchResults } from './search-results.js';
+import { warningSentence } from './warning-sentence.js';
 
 const PAGE_SIZE = 12;
 /** Fields whose change does not search anew. */
@@ -108,7 +109,7 @@ async function search() {
 
 function show(asked, answer) {
   showNotices(
-    answer.warnings.filter((warning) => !warning.startsWith('not_calibrated')).map((warning) => sentence(warning)),
+    answer.warnings.filter((warning) => !warning.startsWith('not_calibrated')).map(warningSentence),
     answer.degraded ? 'warn' : '',
   );
   const { line, nodes, grid, isNothing } = searchResults(asked, answer, { ...judgedBy(), among: holdings() });
@@ -239,12 +240,6 @@ function showNotices(texts, kind) {
   $('notices').replaceChildren(
     ...texts.map((text) => element('div', { className: `notice ${kind}`.trim() }, [element('p', { text })])),
   );
-}
-
-/** A warning is a code, a colon, and what it means. */
-function sentence(warning) {
-  const meaning = warning.replace(/^[a-z_]+: /, '');
-  return meaning.charAt(0).toUpperCase() + meaning.slice(1);
 }
 
 function holdings() {

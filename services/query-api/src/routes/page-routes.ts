@@ -17,6 +17,7 @@ const SCRIPTS = [
   'result-card.js',
   'search-results.js',
   'source-card.js',
+  'warning-sentence.js',
 ];
 const FILES = [
   { url: '/', file: 'index.html', contentType: 'text/html; charset=utf-8' },
