@@ -53,7 +53,7 @@ async function endOtherwise(deps: AnswerDeps, { question, token, signal }: Claim
   deps.warn(error, 'a question ends without an answer', { questionId: question.questionId, code: error.code });
   const at = deps.now();
   // Details may name parts of the stack; those of the question's own matters are told.
-  const detail = isOwnMatter(error) ? (error.detail?.slice(0, MOST_DETAIL_CHARS).toWellFormed() ?? null) : null;
+  const detail = isOwnMatter(error, question) ? (error.detail?.slice(0, MOST_DETAIL_CHARS).toWellFormed() ?? null) : null;
   const told = { code: error.code, detail };
   await finish(deps, question, token, {
     status: 'failed',
@@ -65,10 +65,10 @@ async function endOtherwise(deps: AnswerDeps, { question, token, signal }: Claim
   deps.metrics.ended('failed');
 }
 
-function isOwnMatter({ code }: SightlineError): boolean {
-  return (
-    code.startsWith('picture_') || code === 'generator_refused' || code === 'request_invalid' || code === 'question_too_long'
-  );
+/** What a model server refuses is the asker's matter where the asker chose the adapter. */
+function isOwnMatter({ code }: SightlineError, { asked }: Question): boolean {
+  if (code === 'generator_refused') return asked.adapter !== null;
+  return code.startsWith('picture_') || code === 'request_invalid' || code === 'question_too_long';
 }
 
 /** Who lost the claim at the last moment has nothing to do: the question is another's, or over. */
