@@ -13,6 +13,7 @@ import {
 } from '@sightline/shared/contracts/question-http';
 import { webhookIssued } from '@sightline/shared/contracts/webhook-http';
 import { ERRORS } from '@sightline/shared/runtime/errors';
+import { ownRedisMissing } from '@sightline/shared/testing/redis-server';
 import { freePort } from '@sightline/shared/testing/free-port';
 import { ApiError } from '../../scripts/api-client.ts';
 import { ProductionStack, stackMissing } from '../harness/production-stack.ts';
@@ -71,7 +72,7 @@ afterAll(async () => {
 }, FAULT_TIMEOUT_MS);
 
 faultTest(
-  `${QUESTIONS} questions through kill -9 of generate workers, model server and receiver end once each, as their logs and webhooks say`,
+  `${QUESTIONS} questions through kill -9 of workers, model server, receiver, interface and Redis end once each, as their logs and webhooks say`,
   null,
   async (random) => {
     let allAsked = false;
@@ -95,17 +96,28 @@ faultTest(
     ).finally(() => (allAsked = true));
 
     let kills = 0;
-    const ended = (): Promise<boolean> =>
-      stack.client
-        .get('/v1/questions?status=queued&limit=1', questionList)
-        .then(({ questions }) => allAsked && questions.length === 0);
+    const ended = async (): Promise<boolean> => {
+      const { questions } = await insist(() => stack.client.get('/v1/questions?status=queued&limit=1', questionList));
+      return allAsked && questions.length === 0;
+    };
     while (!(await ended())) {
       await sleep(random.whole(500, 2_500));
-      const victim = random.pick([...WORKERS, ...WORKERS, 'model', 'receiver']);
+      const victim = random.pick([
+        ...WORKERS,
+        ...WORKERS,
+        'model',
+        'receiver',
+        'query-api',
+        ...(ownRedisMissing ? [] : ['redis']),
+      ]);
       kills += 1;
       if (victim === 'model') await model.killAndStart(random.whole(0, 1_500));
       else if (victim === 'receiver') await receiver.killAndStart(random.whole(0, 1_500));
-      else {
+      else if (victim === 'redis') {
+        await stack.redis.kill?.();
+        await sleep(random.whole(0, 1_000));
+        await stack.redis.start?.();
+      } else {
         await stack.kill(victim);
         await sleep(random.whole(0, 1_000));
         stack.launch(victim);

@@ -284,7 +284,7 @@ test('the histories end wrong when what was told meanwhile is settled with what 
     }),
   }));
   expect(wrong).toBeGreaterThan(0);
-}, 120_000);
+}, 400_000);
 
 test('the histories end wrong without locks, versions and the second look', async () => {
   let version = 0;
@@ -312,7 +312,7 @@ test('the histories end wrong without locks, versions and the second look', asyn
     };
   });
   expect(wrong).toBeGreaterThan(0);
-}, 120_000);
+}, 400_000);
 
 /** A port with some of its methods replaced. */
 function over<P extends object>(port: P, methods: Partial<P>): P {
