@@ -112,7 +112,6 @@ export async function openStackParts(options: ProductionStackOptions, closers: (
     S3_EVENTS_TOPIC: notificationsTopic,
     ITEMS_TOPIC: `${id}-items`,
     // Asked only by questions.
-    VLM_BASE_URL: 'http://127.0.0.1:9/v1',
   };
   const serviceEnv = proxies
     ? {
