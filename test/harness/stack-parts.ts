@@ -111,7 +111,6 @@ export async function openStackParts(options: ProductionStackOptions, closers: (
     KAFKA_TOPIC_PREFIX: topicPrefix,
     S3_EVENTS_TOPIC: notificationsTopic,
     ITEMS_TOPIC: `${id}-items`,
-    // Asked only by questions.
   };
   const serviceEnv = proxies
     ? {
