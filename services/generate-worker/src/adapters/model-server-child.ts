@@ -56,6 +56,8 @@ export class ModelServerChild {
     const child = fork(PROGRAM, [], { stdio: ['ignore', 'ignore', 'pipe', 'ipc'] });
     this.#child = child;
     let said = '';
+    // One that cannot be started tells two errors, the second of the message that found nobody: unheard it would end this process.
+    child.on('error', () => undefined);
     child.stderr?.on('data', (chunk: Buffer) => (said = `${said}${chunk.toString()}`.slice(-2_000)));
     child.send({ port: this.#port, apiKey: this.#apiKey });
     const timer = setTimeout(() => child.kill('SIGKILL'), START_TIMEOUT_MS);

@@ -1,0 +1,104 @@
+import { afterEach, expect, test } from '@jest/globals';
+import { fork } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { pino } from 'pino';
+import { INTERIM_MODEL } from '../model-server/interim-generator.ts';
+import { ModelServerChild } from './model-server-child.ts';
+
+const closers: (() => Promise<void> | void)[] = [];
+
+afterEach(async () => {
+  for (const close of closers.splice(0).toReversed()) await close();
+});
+
+async function opened(): Promise<ModelServerChild> {
+  const server = await ModelServerChild.open({ logger: pino({ level: 'silent' }) });
+  closers.push(() => server.close());
+  return server;
+}
+
+/** The first model that it lists; null while nobody listens. */
+async function served({ place: { baseUrl, apiKey } }: ModelServerChild, key = apiKey): Promise<string | number | null> {
+  const headers = { authorization: `Bearer ${key}` };
+  const answer = await fetch(`${baseUrl}/models`, { headers }).catch(() => null);
+  if (!answer?.ok) return answer?.status ?? null;
+  const { data } = (await answer.json()) as { data: { id: string }[] };
+  return data[0]?.id ?? null;
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+test('killed, it is another process at the same address, with the same key', async () => {
+  const server = await opened();
+  const { place, pid } = server;
+  expect(await served(server)).toBe(INTERIM_MODEL);
+  expect(await served(server, 'another key')).toBe(401);
+  process.kill(pid!, 'SIGKILL');
+  while (isAlive(pid!)) await sleep(10);
+  while ((await served(server)) === null) await sleep(20);
+  expect(await served(server)).toBe(INTERIM_MODEL);
+  expect(server.place).toEqual(place);
+  expect(server.pid).not.toBe(pid);
+});
+
+test('what a terminal sends to all of its processes does not end it before its parent does', async () => {
+  const server = await opened();
+  const { pid } = server;
+  process.kill(pid!, 'SIGINT');
+  process.kill(pid!, 'SIGTERM');
+  // A signal is told in the order of what else comes: who answers twice after it has had it.
+  for (let n = 0; n < 10; n++) expect(await served(server)).toBe(INTERIM_MODEL);
+  expect(server.pid).toBe(pid);
+  await server.close();
+  while (isAlive(pid!)) await sleep(10);
+});
+
+test('closed while it is started again, it leaves no process behind', async () => {
+  const server = await opened();
+  process.kill(server.pid!, 'SIGKILL');
+  const { pid } = server;
+  while (server.pid === pid) await sleep(1);
+  await server.close();
+  while (isAlive(server.pid!)) await sleep(10);
+  expect(await served(server)).toBeNull();
+});
+
+test('where no process can be started for a while, its parent lives and tries again', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'sightline-parent-'));
+  closers.push(() => rmSync(folder, { recursive: true }));
+  const file = join(folder, 'parent.mjs');
+  // A process of its own, because what nobody catches would be the test runner's.
+  writeFileSync(
+    file,
+    `import { ModelServerChild } from ${JSON.stringify(join(import.meta.dirname, 'model-server-child.ts'))};
+     const { execPath } = process;
+     let failures = 0;
+     const logger = { info() {}, error: ({ attempt }) => { if (attempt && ++failures === 2) process.execPath = execPath; } };
+     const server = await ModelServerChild.open({ logger });
+     process.execPath = '/no/such/program';
+     process.kill(server.pid, 'SIGKILL');
+     const { baseUrl, apiKey } = server.place;
+     const look = () => fetch(baseUrl + '/models', { headers: { authorization: 'Bearer ' + apiKey } }).then(({ status }) => status, () => null);
+     while (failures < 2 || (await look()) !== 200) await new Promise((resolve) => setTimeout(resolve, 20));
+     process.send(failures);
+     await server.close();
+     process.disconnect();`,
+  );
+  const parent = fork(file, [], { execArgv: [], stdio: ['ignore', 'ignore', 'ignore', 'ipc'] });
+  const [failures, code] = await Promise.all([
+    new Promise((resolve) => parent.once('message', resolve).once('exit', () => resolve('it ended'))),
+    new Promise((resolve) => parent.once('exit', resolve)),
+  ]);
+  expect(failures).toBe(2);
+  expect(code).toBe(0);
+});
