@@ -86,8 +86,9 @@ test('sources are fenced under their numbers, with their pictures after them and
 });
 
 test("the model's places go to the question's picture and the most relevant sources'; the rest is said", async () => {
-  const pictures = new Map([1, 2, 3].map((n) => [n, picture(`p${n}`)]));
-  const three = await built({ sources: [source(1), source(2), source(3)], questionPicture: picture('own'), pictures });
+  const pictures = new Map([1, 2].map((n) => [n, picture(`p${n}`)]));
+  const pictured = [1, 2, 3].map((n) => ({ ...source(n), picture: picture(`p${n}`).object }));
+  const three = await built({ sources: pictured, questionPicture: picture('own'), pictures });
   expect(three?.pictures.map(({ of }) => of)).toEqual([1, 2, 'question']);
   expect(three?.warnings).toEqual(['pictures_left_out: 1 pictures of sources were not shown; the model takes 3.']);
   const two = await built({ sources: [source(1), source(2)], questionPicture: picture('own'), pictures }, undefined, {

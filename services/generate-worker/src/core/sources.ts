@@ -12,6 +12,7 @@ export interface Source {
   citation: Omit<Citation, 'quote'>;
   text: string;
   attributes: Attributes;
+  /** Null too where it is there and cannot be shown. */
   picture: SourcePicture | null;
 }
 
