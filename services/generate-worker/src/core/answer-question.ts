@@ -220,7 +220,7 @@ function notFound(
   { warnings }: Retrieved,
   { queue, retrieve: retrieveMs, total }: { queue: number; retrieve: number; total: number },
 ): QuestionResult {
-  const language = asked.language?.split('-')[0]?.toLowerCase() ?? (/\p{Script=Han}/u.test(asked.question) ? 'zh' : 'en');
+  const language = asked.language?.split('-')[0]?.toLowerCase() ?? languageOf(asked.question);
   return {
     answer: template.notFound[language] ?? template.notFound['en'] ?? '',
     steps: null,
@@ -235,4 +235,11 @@ function notFound(
     timingsMs: { queue, retrieve: retrieveMs, prompt: 0, firstToken: null, generate: 0, ground: 0, total },
     usage: { promptTokens: 0, completionTokens: 0, images: 0 },
   };
+}
+
+/** By its script alone, so among few: Japanese is written with Chinese characters too. */
+function languageOf(question: string): string {
+  if (/[\p{Script=Hiragana}\p{Script=Katakana}]/u.test(question)) return 'ja';
+  if (/\p{Script=Hangul}/u.test(question)) return 'ko';
+  return /\p{Script=Han}/u.test(question) ? 'zh' : 'en';
 }
