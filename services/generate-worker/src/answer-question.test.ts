@@ -1,6 +1,7 @@
 import { afterEach, expect, test } from '@jest/globals';
 import { SYSTEM_BUCKET, questionPictureKey } from '@sightline/shared/contracts/ids';
 import type { Question } from '@sightline/shared/ports/question-ledger';
+import { SightlineError } from '@sightline/shared/runtime/errors';
 import { setTimeout as sleep } from 'node:timers/promises';
 import sharp from 'sharp';
 import { recheckAnswers, watchEvents } from './core/watch-answers.ts';
@@ -78,8 +79,45 @@ test('where nothing is relevant it says so, and no model is asked', async () => 
   expect(result).toMatchObject({ noMatch: true, model: null, citations: [], usage: { promptTokens: 0 } });
   expect(result.answer).toMatch(/^I do not know/);
   expect(rig.server.requests).toEqual([]);
-  const zh = await answered(rig, { question: '哪台洗碗机最安静？' });
-  expect(zh.result.answer).toMatch(/^我不知道/);
+});
+
+test('that it does not know is said in the language that was asked for, else that of the question', async () => {
+  const rig = await opened();
+  const said = async (question: string, language: string | null = null) =>
+    (await answered(rig, { question, language })).result.answer;
+  expect(await said('哪台洗碗机最安静？')).toMatch(/^我不知道/);
+  expect(await said('一番静かな食洗機はどれですか')).toMatch(/^わかりません/);
+  expect(await said('가장 조용한 식기세척기는?')).toMatch(/^모르겠습니다/);
+  expect(await said('哪台洗碗机最安静？', 'de-CH')).toMatch(/^Das weiß ich nicht/);
+  expect(await said('Which dishwasher is the quietest?', 'tlh')).toMatch(/^I do not know/);
+});
+
+test('where nothing passes the filter and there is no picture, no model is asked either', async () => {
+  const rig = await withParts();
+  const { result } = await answered(rig, { question: 'Does it fit AM4?', filter: { item_id: 'no-such-cooler' } });
+  expect(result).toMatchObject({ noMatch: true, model: null });
+  expect(rig.server.requests).toEqual([]);
+  await answered(rig, { question: 'What is its colour in Klingon?', filter: { item_id: 'cooler-red' } });
+  expect(rig.server.requests[0]?.text).toContain('Red cooler');
+});
+
+test('half a search that finds nothing gives the question back: it does not say that there is nothing', async () => {
+  const rig = await withParts();
+  const whole = rig.deps.version();
+  const encodeQuery = (): never => {
+    throw new SightlineError('encoder_unavailable');
+  };
+  const half = { ...whole, search: { ...whole.search, encodeQuery } };
+  const without = { version: () => half };
+  const questionId = await rig.ask({ question: 'Which dishwasher is the quietest?' });
+  await expect(rig.work(questionId, { deps: without })).rejects.toMatchObject({ code: 'job_handed_back' });
+  expect(await rig.question(questionId)).toMatchObject({ status: 'queued', attempts: 0 });
+  await rig.work(questionId, { deps: { ...without, giveUpAfterMs: 0 } });
+  expect(await code(rig, questionId)).toBe('encoder_unavailable');
+  // What the keywords alone find is answered from, and said.
+  const found = await rig.ask({ question: 'Which cooler has holes 78 mm apart for socket AM4?' });
+  await rig.work(found, { deps: without });
+  expect((await rig.question(found)).result?.warnings.some((warning) => warning.startsWith('degraded: '))).toBe(true);
 });
 
 test('a question with a picture is asked of the model also where nothing matches', async () => {
@@ -221,6 +259,13 @@ test('a picture of a source that cannot be shown is left out and said, the rest 
   const { result } = await answered(rig, { question: 'Does the red cooler fit AM4?' });
   expect(result.warnings.some((warning) => warning.startsWith('picture_'))).toBe(true);
   expect(rig.server.requests[0]?.images).toBe(1);
+});
+
+test('pictures of sources for which the model has no place are said', async () => {
+  const rig = await withParts({}, { profile: { maxImages: 1 } });
+  const { result } = await answered(rig, { question: 'Does the red cooler fit AM4?' });
+  expect(rig.server.requests[0]?.images).toBe(1);
+  expect(result.warnings).toContain('pictures_left_out: 1 pictures of sources were not shown; the model takes 1.');
 });
 
 test('other tenants see nothing of it', async () => {

@@ -12,7 +12,7 @@ export interface Retrieved {
   /** Ready for the model. */
   questionPicture: ReadyPicture | null;
   pictures: Map<number, ReadyPicture>;
-  /** Nothing is relevant, and nothing else says what the question is about. */
+  /** Nothing is there that the question could be answered from: nothing relevant, nothing that passes its filter, no picture of its own. */
   noMatch: boolean;
   degraded: boolean;
   warnings: string[];
@@ -38,11 +38,13 @@ export async function retrieve(deps: RetrieveDeps, question: Question, signal: A
     limit: asked.k,
   });
   const found = await search(version.search, { tenant, traceId, signal }, request);
-  // With a picture or a filter it is known what is asked about: the nearest of it are looked at. Else they are nonsense.
-  const isPlaced = asked.picture !== null || asked.filter !== null;
+  // With a filter it is known what is asked about: the nearest of it are looked at. Else they are nonsense.
   const isUseless = found.no_match && asked.filter === null;
   const sources = isUseless ? [] : await sourcesOf(version.index, tenant, found.results);
-  const noMatch = sources.length === 0 && !isPlaced;
+  // Where there is nothing to look at at all, a model could only invent.
+  const noMatch = sources.length === 0 && asked.picture === null;
+  // Half a search cannot say that there is nothing: the question waits for the whole one.
+  if (noMatch && found.degraded) throw new SightlineError('encoder_unavailable');
   const warnings = [...found.warnings];
   if (found.no_match && !noMatch) warnings.push('nothing_matches: no source is relevant by its score.');
 
@@ -53,7 +55,10 @@ export async function retrieve(deps: RetrieveDeps, question: Question, signal: A
     signal.throwIfAborted();
     const ready = await sourcePicture(deps, source, signal);
     if ('picture' in ready) pictures.set(source.n, ready.picture);
-    else warnings.push(ready.warning);
+    else {
+      warnings.push(ready.warning);
+      source.picture = null;
+    }
     if (ready.sha256) source.citation.seen = { ...source.citation.seen, sha256: ready.sha256 };
   }
   return { sources, questionPicture: own?.ready ?? null, pictures, noMatch, degraded: found.degraded, warnings };
