@@ -51,3 +51,12 @@ test('who has lost the question stops', async () => {
   const { stream } = opened(false);
   await expect(stream.add('x')).rejects.toThrow('lost');
 });
+
+test('a character that comes in two pieces is not cut through, unless it never ends', async () => {
+  const { stream, texts } = opened();
+  const [first = '', second = ''] = '😀'.split('');
+  await stream.add(`${'x'.repeat(400)}${first}`);
+  await stream.add(`${second}${'y'.repeat(400)}${first}`);
+  await stream.flush();
+  expect(texts()).toEqual(['x'.repeat(400), `😀${'y'.repeat(400)}`, '\ufffd']);
+});

@@ -29,13 +29,19 @@ export class TokenStream {
   async add(text: string): Promise<void> {
     this.#gathered += text;
     const isDue = this.#gathered.length >= FLUSH_CHARS || this.#nowMs() - this.#writtenAtMs >= FLUSH_EVERY_MS;
-    if (isDue) await this.flush();
+    // The other half of a character that was cut through comes with the next piece.
+    if (isDue) await this.#send(/[\ud800-\udbff]$/.test(this.#gathered) ? this.#gathered.length - 1 : this.#gathered.length);
   }
 
-  async flush(): Promise<void> {
-    if (this.#gathered === '') return;
-    const text = this.#gathered.toWellFormed();
-    this.#gathered = '';
+  /** Sends all of it. */
+  flush(): Promise<void> {
+    return this.#send(this.#gathered.length);
+  }
+
+  async #send(length: number): Promise<void> {
+    if (length === 0) return;
+    const text = this.#gathered.slice(0, length).toWellFormed();
+    this.#gathered = this.#gathered.slice(length);
     this.#writtenAtMs = this.#nowMs();
     if (!(await this.#write({ type: 'tokens', attempt: this.#attempt, text }))) throw this.#lost();
   }
