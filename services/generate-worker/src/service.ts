@@ -152,7 +152,8 @@ export async function startGenerateWorker(deps: GenerateWorkerDeps): Promise<Run
       while ((await recheckAnswers(watch, RECHECKED_A_TURN)) === RECHECKED_A_TURN);
       if (performance.now() < pruneAt) return;
       pruneAt = performance.now() + config.pruneEveryMs;
-      const pruned = await pruneQuestions({ ledger, store, now: Date.now }, config.keepQuestionsMs);
+      const { keepQuestionsMs: keepMs, giveUpAfterMs } = config;
+      const pruned = await pruneQuestions({ ledger, store, now: Date.now }, { keepMs, giveUpAfterMs });
       if (pruned > 0) logger.info({ pruned }, 'questions past their time');
     });
     closer.push('sweep', () => sweep.stop());

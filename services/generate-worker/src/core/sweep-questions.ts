@@ -17,10 +17,10 @@ export async function driveOwedQuestions(deps: {
   return owed.length;
 }
 
-/** Drops questions that ended longer ago than they are kept, with their pictures. Answers how many. */
+/** Drops questions that ended longer ago than `keepMs`, with their pictures. `giveUpAfterMs`: how long one may wait before it ends. Answers how many. */
 export async function pruneQuestions(
   deps: { ledger: Pick<QuestionLedger, 'pruneQuestions'>; store: Pick<ObjectStore, 'delete' | 'expire'>; now: () => number },
-  keepMs: number,
+  { keepMs, giveUpAfterMs }: { keepMs: number; giveUpAfterMs: number },
 ): Promise<number> {
   let count = 0;
   for (;;) {
@@ -32,6 +32,6 @@ export async function pruneQuestions(
     if (dropped.length < PRUNED_A_STEP) break;
   }
   // What was left over by those who died between a picture and its question, or between a question and its picture.
-  await deps.store.expire({ bucket: SYSTEM_BUCKET, prefix: 'questions/', olderThanMs: 2 * keepMs });
+  await deps.store.expire({ bucket: SYSTEM_BUCKET, prefix: 'questions/', olderThanMs: 2 * keepMs + giveUpAfterMs });
   return count;
 }
