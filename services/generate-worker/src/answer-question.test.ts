@@ -168,6 +168,16 @@ test('a broken answer is asked for again, and what was streamed of it is void', 
   expect(retrieved).toEqual([1, 2]);
 });
 
+test('attempts are counted on over workers that gave the question back: what each streamed is void', async () => {
+  const rig = await withParts({ always: { instead: 'reset' } });
+  const questionId = await rig.ask({ question: 'Does the red cooler fit AM4?' });
+  await expect(rig.work(questionId)).rejects.toMatchObject({ code: 'job_handed_back' });
+  rig.server.always({ text: 'It fits [1].' });
+  await rig.work(questionId);
+  const events = await rig.ledger.questionEvents('default', questionId, { after: 0, limit: 100 });
+  expect(events.flatMap(({ data }) => (data.type === 'retrieved' ? [data.attempt] : []))).toEqual([1, 2]);
+});
+
 test('a server that answers broken over and over ends the question with its code', async () => {
   const rig = await withParts({ always: { instead: 'malformed' } });
   const questionId = await rig.ask({ question: 'Does the red cooler fit AM4?' });

@@ -86,11 +86,11 @@ async function workOn(
   if (question.attempts === 1) deps.metrics.stage('queue', queueMs);
   const write = (event: QuestionEventData): Promise<boolean> =>
     deps.ledger.addQuestionEvents(question.questionId, token, [event]);
-  const retrieved = await retrieve(deps, question, signal);
+  const [retrieved, attemptsTold] = await Promise.all([retrieve(deps, question, signal), lastAttempt(deps, question)]);
   const retrieveMs = deps.nowMs() - startedMs;
   deps.metrics.stage('retrieve', retrieveMs);
 
-  let attempt = question.attempts - 1;
+  let attempt = attemptsTold;
   const begin = async () => {
     attempt += 1;
     if (!(await write(retrievedEvent(attempt, retrieved)))) throw new QuestionLeft('lost');
@@ -195,6 +195,19 @@ async function ground(deps: AnswerDeps, question: Question, { generated, prompt 
   if (generated.finishReason === 'repeating') warnings.push('answer_repeats: the model repeated itself and was stopped.');
   const { answer, steps, boxes, images } = parsed;
   return { answer, steps, citations, boxes, images, claims: checked.claims, warnings };
+}
+
+const EVENTS_A_TIME = 500;
+
+/** The last attempt that listeners were told of, by this worker or another; 0 before the first. */
+async function lastAttempt({ ledger }: AnswerDeps, { tenant, questionId }: Question): Promise<number> {
+  let last = 0;
+  for (let after = 0; ;) {
+    const page = await ledger.questionEvents(tenant, questionId, { after, limit: EVENTS_A_TIME });
+    for (const { data } of page) if (data.type !== 'done') last = Math.max(last, data.attempt);
+    if (page.length < EVENTS_A_TIME) return last;
+    after = page.at(-1)?.seq ?? after;
+  }
 }
 
 function retrievedEvent(attempt: number, { sources, noMatch, degraded }: Retrieved): QuestionEventData {
