@@ -210,6 +210,28 @@ test('a cancelled question is broken off at the server, and nothing is told of i
   expect(rig.told).toEqual([]);
 });
 
+test('a question that is cancelled while its answer comes is counted as that, once, and as nothing else', async () => {
+  const rig = await withParts({ always: { text: 'It fits AM4, '.repeat(4), wordsAtOnce: 1, tokenMs: 100 } });
+  const questionId = await rig.ask({ question: 'Does the red cooler fit AM4?' });
+  // Nothing but its writes can tell it.
+  const working = rig.work(questionId, { deps: { renewEveryMs: 1_000_000 } });
+  while (!(await rig.events(questionId)).includes('tokens')) await sleep(10);
+  await rig.ledger.cancelQuestion('default', questionId, { eventId: 'e', at: Date.now() });
+  await working;
+  const late = await rig.ask({ question: 'Does the red cooler fit AM4?' });
+  rig.server.always({ text: 'It fits.' });
+  const { messages } = rig.deps;
+  const answered: typeof messages.answered = (...args) => {
+    // When all is done but the writing down of its end, which is asked of the ledger after this.
+    void rig.ledger.cancelQuestion('default', late, { eventId: 'e2', at: Date.now() });
+    return messages.answered(...args);
+  };
+  await rig.work(late, { deps: { messages: { ...messages, answered }, renewEveryMs: 1_000_000 } });
+  expect((await rig.question(late)).status).toBe('cancelled');
+  const ended = (await rig.registry.metrics()).match(/^sightline_questions_ended_total\{.*$/gm);
+  expect(ended).toEqual(['sightline_questions_ended_total{outcome="cancelled"} 2']);
+});
+
 test('who stops gives its question back', async () => {
   const rig = await withParts({ always: { instead: 'hang' } });
   const questionId = await rig.ask({ question: 'Does the red cooler fit AM4?' });

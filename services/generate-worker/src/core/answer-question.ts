@@ -27,8 +27,8 @@ export async function answerQuestion(deps: AnswerDeps, job: JobData<'answer'>, j
     if (question.attempts > deps.mostDeaths) throw new SightlineError('question_kills_worker');
     const end = await workOn(deps, claimed);
     signal.throwIfAborted();
-    await finish(deps, question, token, end);
-    deps.metrics.ended(end.status === 'answered' && end.result.noMatch ? 'no_match' : 'answered');
+    if (!(await finish(deps, question, token, end))) throw new QuestionLeft('lost');
+    deps.metrics.ended(end.result.noMatch ? 'no_match' : 'answered');
   } catch (thrown) {
     await endOtherwise(deps, claimed, thrown);
   } finally {
@@ -39,7 +39,7 @@ export async function answerQuestion(deps: AnswerDeps, job: JobData<'answer'>, j
 async function endOtherwise(deps: AnswerDeps, { question, token, signal }: ClaimedQuestion, thrown: unknown): Promise<void> {
   const reason: unknown = signal.aborted ? signal.reason : thrown;
   if (reason instanceof QuestionLeft) {
-    if (reason.why === 'cancelled') deps.metrics.ended('cancelled');
+    if (await isCancelled(deps, question, reason)) deps.metrics.ended('cancelled');
     return;
   }
   const error = toSightlineError(thrown);
@@ -55,14 +55,16 @@ async function endOtherwise(deps: AnswerDeps, { question, token, signal }: Claim
   // Details may name parts of the stack; those of the question's own matters are told.
   const detail = isOwnMatter(error, question) ? (error.detail?.slice(0, MOST_DETAIL_CHARS).toWellFormed() ?? null) : null;
   const told = { code: error.code, detail };
-  await finish(deps, question, token, {
-    status: 'failed',
-    error: told,
-    at,
-    events: [],
-    message: deps.messages.failed(question, told, at),
-  });
-  deps.metrics.ended('failed');
+  const message = deps.messages.failed(question, told, at);
+  const isMine = await finish(deps, question, token, { status: 'failed', error: told, at, events: [], message });
+  if (isMine) deps.metrics.ended('failed');
+}
+
+/** A write that is refused does not say whether the question was cancelled or is another's. */
+async function isCancelled({ ledger }: AnswerDeps, { tenant, questionId }: Question, { why }: QuestionLeft): Promise<boolean> {
+  if (why === 'cancelled') return true;
+  const question = await ledger.getQuestion(tenant, questionId).catch(() => null);
+  return question?.status === 'cancelled';
 }
 
 /** What a model server refuses is the asker's matter where the asker chose the adapter. */
@@ -71,10 +73,11 @@ function isOwnMatter({ code }: SightlineError, { asked }: Question): boolean {
   return code.startsWith('picture_') || code === 'request_invalid' || code === 'question_too_long';
 }
 
-/** Who lost the claim at the last moment has nothing to do: the question is another's, or over. */
-async function finish(deps: AnswerDeps, question: Question, token: string, end: QuestionEnd): Promise<void> {
+/** False for who lost the claim at the last moment: the question is another's, or over. */
+async function finish(deps: AnswerDeps, question: Question, token: string, end: QuestionEnd): Promise<boolean> {
   const done = await deps.ledger.finishQuestion(question.questionId, token, end);
   if (done) deps.onFinished(question.tenant, done.deliveryIds);
+  return done !== null;
 }
 
 async function workOn(
