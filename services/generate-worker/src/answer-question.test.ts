@@ -293,6 +293,43 @@ test('a picture of a source that cannot be shown is left out and said, the rest 
   expect(rig.server.requests[0]?.images).toBe(1);
 });
 
+test('however many questions are worked, few stored pictures are in memory at a time; one that breaks gives its place back', async () => {
+  const rig = await withParts();
+  await rig.store.put({ bucket: rig.bucket, key: 'cooler-blue.png' }, Buffer.from('no picture any more'), {
+    contentType: 'image/png',
+  });
+  const { store, letterbox } = rig.deps;
+  let [now, most] = [0, 0];
+  const counted: Partial<typeof rig.deps> = {
+    store: Object.assign(Object.create(store) as typeof store, {
+      get: async (...args: Parameters<typeof store.get>) => {
+        most = Math.max(most, ++now);
+        return await store.get(...args).catch((error: unknown) => {
+          now--;
+          throw error;
+        });
+      },
+    }),
+    letterbox: { letterbox: (bytes) => letterbox.letterbox(bytes).finally(() => now--) },
+  };
+  const ids = await Promise.all(Array.from({ length: 6 }, () => rig.ask({ question: 'Does the red cooler fit AM4?' })));
+  await Promise.all(ids.map((questionId) => rig.work(questionId, { deps: counted })));
+  expect(most).toBe(2);
+  expect((await Promise.all(ids.map((questionId) => rig.question(questionId)))).map(({ status }) => status)).toEqual(
+    ids.map(() => 'answered'),
+  );
+});
+
+test("a question whose picture's asset is gone, or whose picture is, fails with the code of that", async () => {
+  const rig = await withParts();
+  const [first, second] = [await rig.ask({ picture: { assetId: rig.red } }), await rig.ask({ picture: { assetId: rig.blue } })];
+  await rig.remove(rig.red);
+  await rig.store.delete({ bucket: rig.bucket, key: 'cooler-blue.png' });
+  for (const questionId of [first, second]) await rig.work(questionId);
+  expect([await code(rig, first), await code(rig, second)]).toEqual(['asset_not_found', 'object_not_found']);
+  expect(rig.server.requests).toEqual([]);
+});
+
 test('pictures of sources for which the model has no place are said', async () => {
   const rig = await withParts({}, { profile: { maxImages: 1 } });
   const { result } = await answered(rig, { question: 'Does the red cooler fit AM4?' });

@@ -16,6 +16,7 @@ import { openAnswerMetrics } from './answer-metrics.ts';
 import type { AnswerDeps } from './core/answer-deps.ts';
 import type { Generator } from './core/generator.ts';
 import type { Letterbox } from './core/grounding/letterbox.ts';
+import { Slots } from './core/slots.ts';
 import { driveOwedQuestions, pruneQuestions } from './core/sweep-questions.ts';
 import { recheckAnswers, watchEvents, type WatchDeps } from './core/watch-answers.ts';
 import type { WebhookHttp } from './core/webhooks/send-delivery.ts';
@@ -60,6 +61,8 @@ const DEFAULTS: GenerateWorkerConfig = {
   drainMs: 10_000,
 };
 const RECHECKED_A_TURN = 100;
+/** Stored pictures in memory at a time: each may be as large as `maxPictureBytes`. */
+const PICTURES_AT_ONCE = 8;
 
 export interface GenerateWorkerDeps {
   store: ObjectStore;
@@ -112,6 +115,7 @@ export async function startGenerateWorker(deps: GenerateWorkerDeps): Promise<Run
     version: () => versions.current(),
     generator,
     letterbox: deps.letterbox,
+    pictureSlots: new Slots(() => PICTURES_AT_ONCE),
     ...prompts,
     messages: { answered: answeredMessage, failed: failedMessage },
     onFinished: webhooks.told,

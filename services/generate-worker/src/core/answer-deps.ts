@@ -9,6 +9,7 @@ import type { Generator } from './generator.ts';
 import type { ClaimTemplate } from './grounding/check-claims.ts';
 import type { Letterbox } from './grounding/letterbox.ts';
 import type { PromptTemplate } from './prompt-template.ts';
+import type { Slots } from './slots.ts';
 
 /** What answering a question needs. */
 export interface AnswerDeps extends ClaimDeps {
@@ -18,6 +19,8 @@ export interface AnswerDeps extends ClaimDeps {
   version: () => SearchVersion;
   generator: Generator;
   letterbox: Letterbox;
+  /** For pictures as they are stored, in memory until they are letterboxed, over all questions. */
+  pictureSlots: Slots;
   template: PromptTemplate;
   claimTemplate: ClaimTemplate;
   messages: {

@@ -18,7 +18,7 @@ export interface Retrieved {
   warnings: string[];
 }
 
-type RetrieveDeps = Pick<AnswerDeps, 'store' | 'version' | 'generator' | 'letterbox' | 'maxPictureBytes'>;
+type RetrieveDeps = Pick<AnswerDeps, 'store' | 'version' | 'generator' | 'letterbox' | 'pictureSlots' | 'maxPictureBytes'>;
 
 /**
  * A question's sources, by the same search that everybody uses, with the pictures that the model can be shown. A picture that
@@ -73,16 +73,30 @@ async function ownPicture(
   if (!picture) return null;
   if ('key' in picture) {
     const place = { bucket: SYSTEM_BUCKET, key: picture.key };
-    const { info, bytes } = await deps.store.get(place, { maxBytes: deps.maxPictureBytes, signal });
-    const ready = { object: { ...place, eTag: info.eTag }, shown: await deps.letterbox.letterbox(bytes) };
+    const { ready, bytes } = await readyPicture(deps, place, {}, signal);
     return { image: { data: `data:image/unknown;base64,${bytes.toString('base64')}` }, ready };
   }
   const point = (await deps.version().index.get(tenant, [picture.assetId])).get(picture.assetId);
   if (!point || point.deleted || !point.object) throw new SightlineError('asset_not_found');
   const { bucket, key } = point.object;
-  const { info, bytes } = await deps.store.get({ bucket, key }, { maxBytes: deps.maxPictureBytes, signal });
-  const ready = { object: { bucket, key, eTag: info.eTag }, shown: await deps.letterbox.letterbox(bytes) };
+  const { ready } = await readyPicture(deps, { bucket, key }, {}, signal);
   return { image: { asset_id: picture.assetId }, ready };
+}
+
+/** A picture and the bytes that it was made from. Many questions are worked at once, and each may have several large pictures. */
+async function readyPicture(
+  { store, letterbox, pictureSlots, maxPictureBytes }: RetrieveDeps,
+  place: { bucket: string; key: string },
+  condition: { ifMatch?: string },
+  signal: AbortSignal,
+): Promise<{ ready: ReadyPicture; bytes: Buffer }> {
+  const giveBack = await pictureSlots.take(signal);
+  try {
+    const { info, bytes } = await store.get(place, { maxBytes: maxPictureBytes, ...condition, signal });
+    return { ready: { object: { ...place, eTag: info.eTag }, shown: await letterbox.letterbox(bytes) }, bytes };
+  } finally {
+    giveBack();
+  }
 }
 
 /** What may pass is thrown; a picture that is not to be had as it was indexed is left out. */
@@ -93,9 +107,8 @@ async function sourcePicture(
 ): Promise<{ picture: ReadyPicture; sha256: string } | { warning: string; sha256?: undefined }> {
   const { bucket, key, eTag }: SourcePicture = picture ?? { bucket: '', key: '', eTag: '' };
   try {
-    const { bytes } = await deps.store.get({ bucket, key }, { maxBytes: deps.maxPictureBytes, ifMatch: eTag, signal });
-    const shown = await deps.letterbox.letterbox(bytes);
-    return { picture: { object: { bucket, key, eTag }, shown }, sha256: createHash('sha256').update(bytes).digest('hex') };
+    const { ready, bytes } = await readyPicture(deps, { bucket, key }, { ifMatch: eTag }, signal);
+    return { picture: ready, sha256: createHash('sha256').update(bytes).digest('hex') };
   } catch (error) {
     if (!(error instanceof SightlineError)) throw error;
     if (error.code === 'object_changed')

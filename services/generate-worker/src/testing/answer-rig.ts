@@ -26,6 +26,7 @@ import { SharpLetterbox } from '../adapters/sharp-letterbox.ts';
 import { openAnswerMetrics } from '../answer-metrics.ts';
 import type { AnswerDeps } from '../core/answer-deps.ts';
 import { answerQuestion } from '../core/answer-question.ts';
+import { Slots } from '../core/slots.ts';
 import type { WatchDeps } from '../core/watch-answers.ts';
 import { openScriptedModelServer, type ScriptedModelServer, type ScriptedModelServerOptions } from './scripted-model-server.ts';
 
@@ -139,6 +140,7 @@ export async function openAnswerRig(
     version: () => versions.current(),
     generator: opened,
     letterbox: new SharpLetterbox(SIDE_PX),
+    pictureSlots: new Slots(() => 2),
     ...(await readPromptFiles()),
     messages: { answered: answeredMessage, failed: failedMessage },
     onFinished: tell,
