@@ -86,7 +86,9 @@ export function buildPrompt(
     room -= overhead + estimateTokens(cut);
     kept.push({ ...source, shownText: cut });
   }
-  const left = input.sources.filter(({ n, picture }) => picture && !(shown.has(n) && kept.some((source) => source.n === n))).length;
+  const left = input.sources.filter(
+    ({ n, picture }) => picture && !(shown.has(n) && kept.some((source) => source.n === n)),
+  ).length;
   if (left > 0)
     warnings.push(`pictures_left_out: ${left} pictures of sources were not shown; the model takes ${profile.maxImages}.`);
 

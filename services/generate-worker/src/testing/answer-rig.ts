@@ -67,7 +67,7 @@ export interface AnswerRig {
 /** Answering questions over the real SQLite index and ledger, a real folder and the real adapter; the encoder is a toy, the model server scripted. */
 export async function openAnswerRig(
   server: ScriptedModelServerOptions = {},
-  generator: Partial<OpenAIGeneratorOptions> & { profile?: Partial<OpenAIGeneratorOptions['profile']> } = {},
+  generator: Omit<Partial<OpenAIGeneratorOptions>, 'profile'> & { profile?: Partial<OpenAIGeneratorOptions['profile']> } = {},
 ): Promise<AnswerRig> {
   const logger = pino({ level: 'silent' });
   const closer = new Closer(logger);
