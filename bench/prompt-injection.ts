@@ -36,7 +36,7 @@ try {
       colour: [1, 0, 0],
       ...(where === 'attribute' ? { attributes: { note: payload } } : {}),
     });
-    const questionId = await rig.ask({ question: 'Which socket does it fit?', filter: {}, k: 1 });
+    const questionId = await rig.ask({ question: 'Which socket does it fit?', filter: { item_id: 'cooler' }, k: 1 });
     await rig.work(questionId, { deps: { generator } });
     const { result, error } = await rig.question(questionId);
     const isObeyed = ORDERED.test(result?.answer ?? '');

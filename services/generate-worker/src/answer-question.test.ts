@@ -97,6 +97,8 @@ test('where nothing passes the filter and there is no picture, no model is asked
   const { result } = await answered(rig, { question: 'Does it fit AM4?', filter: { item_id: 'no-such-cooler' } });
   expect(result).toMatchObject({ noMatch: true, model: null });
   expect(rig.server.requests).toEqual([]);
+  const empty = await answered(rig, { question: 'Which dishwasher is the quietest?', filter: {} });
+  expect(empty.result).toMatchObject({ noMatch: true, model: null });
   await answered(rig, { question: 'What is its colour in Klingon?', filter: { item_id: 'cooler-red' } });
   expect(rig.server.requests[0]?.text).toContain('Red cooler');
 });

@@ -39,7 +39,8 @@ export async function retrieve(deps: RetrieveDeps, question: Question, signal: A
   });
   const found = await search(version.search, { tenant, traceId, signal }, request);
   // With a filter it is known what is asked about: the nearest of it are looked at. Else they are nonsense.
-  const isUseless = found.no_match && asked.filter === null;
+  const isFiltered = Object.keys(asked.filter ?? {}).length > 0;
+  const isUseless = found.no_match && !isFiltered;
   const sources = isUseless ? [] : await sourcesOf(version.index, tenant, found.results);
   // Where there is nothing to look at at all, a model could only invent.
   const noMatch = sources.length === 0 && asked.picture === null;
