@@ -46,8 +46,6 @@ withRedis(
         REDIS_URL: redis.url,
         QUEUE_PREFIX: queuePrefix,
         DATA_DIR: dataDir,
-        // Asked only by questions.
-        VLM_BASE_URL: 'http://127.0.0.1:9/v1',
         PORT: String(ports.get(service)),
         HEALTH_PORT: String(ports.get(service)),
       });
