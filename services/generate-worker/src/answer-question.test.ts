@@ -4,7 +4,7 @@ import type { Question } from '@sightline/shared/ports/question-ledger';
 import { SightlineError } from '@sightline/shared/runtime/errors';
 import { setTimeout as sleep } from 'node:timers/promises';
 import sharp from 'sharp';
-import { recheckAnswers, watchEvents } from './core/watch-answers.ts';
+import { recheckAnswers, reviewAnswers, watchEvents } from './core/watch-answers.ts';
 import { openAnswerRig, type AnswerRig } from './testing/answer-rig.ts';
 
 const rigs: AnswerRig[] = [];
@@ -56,7 +56,7 @@ test('a question is answered with its sources, its boxes on their picture, and w
   expect(result.images).toMatchObject([{ n: 1, source: 'citation', citationId: 'c1', widthPx: 120, heightPx: 90 }]);
   // 120 x 90 in a square of 200: 200 x 150, with 25 above and below.
   expect(result.boxes).toMatchObject([{ image: 1, pixels: [12, 9, 72, 81] }]);
-  expect(result).toMatchObject({ noMatch: false, model: 'scripted', promptVersion: 'answer-v1' });
+  expect(result).toMatchObject({ noMatch: false, model: 'scripted', promptVersion: 'answer-v1+claim-check-v1' });
   expect(result.usage.images).toBeGreaterThanOrEqual(1);
   const types = await rig.events((await rig.ledger.listQuestions('default', { limit: 1 })).questions[0]?.questionId ?? '');
   expect(types[0]).toBe('retrieved');
@@ -388,4 +388,19 @@ test('JSON is held to its schema and streamed as text where the server can', asy
   expect(rig.server.requests[0]?.body['response_format']).toMatchObject({ type: 'json_schema' });
   const events = await rig.ledger.questionEvents('default', question.questionId, { after: 0, limit: 100 });
   expect(events.map(({ data }) => (data.type === 'tokens' ? data.text : '')).join('')).toBe('It fits AM4 [1].');
+});
+
+test('what no event told of is found when all answers are gone through', async () => {
+  const rig = await withParts({ always: { text: 'It fits [1].' } });
+  const { questionId } = await answered(rig, { question: 'Does the red cooler fit AM4?' });
+  const review = () =>
+    reviewAnswers(
+      { ...rig.watch, ledger: rig.ledger, tenants: async () => ['default', 'other'] },
+      { pauseMs: 0, sleep: async () => {}, signal: new AbortController().signal },
+    );
+  expect(await review()).toBe(0);
+  await rig.remove(rig.red);
+  expect(await review()).toBe(1);
+  expect(await review()).toBe(0);
+  expect((await rig.question(questionId)).staleAt).not.toBeNull();
 });

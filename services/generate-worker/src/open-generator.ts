@@ -51,6 +51,7 @@ async function placeOf(
 ): Promise<Omit<ModelServerPlace, 'apiKey'> & { apiKey: string | undefined }> {
   if (vlmBaseUrl !== undefined) return { baseUrl: vlmBaseUrl, apiKey: vlmApiKey };
   const server = await ModelServerChild.open({ logger });
+  logger.warn('no VLM_BASE_URL: the interim generator answers, which quotes and understands nothing');
   closer.push('model server', () => server.close());
   return server.place;
 }

@@ -18,7 +18,7 @@ import type { Generator } from './core/generator.ts';
 import type { Letterbox } from './core/grounding/letterbox.ts';
 import { Slots } from './core/slots.ts';
 import { driveOwedQuestions, pruneQuestions } from './core/sweep-questions.ts';
-import { recheckAnswers, watchEvents, type WatchDeps } from './core/watch-answers.ts';
+import { recheckAnswers, reviewAnswers, watchEvents, type WatchDeps } from './core/watch-answers.ts';
 import type { WebhookHttp } from './core/webhooks/send-delivery.ts';
 import { repeat } from './repeat.ts';
 import { startWebhooks } from './webhooks.ts';
@@ -31,6 +31,8 @@ export interface GenerateWorkerConfig {
   claimMs: number;
   sweepEveryMs: number;
   pruneEveryMs: number;
+  /** Between two looks at the sources of all answers, for what no event told of. */
+  reviewEveryMs: number;
   keepQuestionsMs: number;
   /** How long settled deliveries of webhooks are kept. */
   keepDeliveriesMs: number;
@@ -50,6 +52,7 @@ const DEFAULTS: GenerateWorkerConfig = {
   claimMs: 30_000,
   sweepEveryMs: 2_000,
   pruneEveryMs: 10 * 60_000,
+  reviewEveryMs: 6 * 3_600_000,
   keepQuestionsMs: 30 * 24 * 3_600_000,
   keepDeliveriesMs: 30 * 24 * 3_600_000,
   giveUpAfterMs: 6 * 3_600_000,
@@ -61,6 +64,10 @@ const DEFAULTS: GenerateWorkerConfig = {
   drainMs: 10_000,
 };
 const RECHECKED_A_TURN = 100;
+const REVIEW_LOCK = 'review-answers';
+/** A review that died keeps others from theirs for so long. */
+const REVIEW_TTL_MS = 60_000;
+const REVIEW_PAUSE_MS = 200;
 /** Stored pictures in memory at a time: each may be as large as `maxPictureBytes`. */
 const PICTURES_AT_ONCE = 8;
 
@@ -161,6 +168,23 @@ export async function startGenerateWorker(deps: GenerateWorkerDeps): Promise<Run
       if (pruned > 0) logger.info({ pruned }, 'questions past their time');
     });
     closer.push('sweep', () => sweep.stop());
+    const review = repeat('review of answers', { everyMs: config.reviewEveryMs, logger }, async (signal) => {
+      const lease = await ledger.leaseKeys([REVIEW_LOCK], { ttlMs: REVIEW_TTL_MS });
+      if (lease.busy.length > 0) return;
+      const renewing = setInterval(
+        () => void ledger.renewKeys(lease.token, { ttlMs: REVIEW_TTL_MS }).catch(() => {}),
+        REVIEW_TTL_MS / 3,
+      );
+      try {
+        const deps = { ...watch, ledger, tenants: () => versions.current().index.tenants() };
+        const marked = await reviewAnswers(deps, { pauseMs: REVIEW_PAUSE_MS, sleep, signal });
+        if (marked > 0) logger.info({ marked }, 'answers whose sources changed, of which no event told');
+      } finally {
+        clearInterval(renewing);
+        await ledger.releaseKeys(lease.token).catch(() => {});
+      }
+    });
+    closer.push('review', () => review.stop());
   } catch (error) {
     await closer.closeAll(config.drainMs);
     throw error;

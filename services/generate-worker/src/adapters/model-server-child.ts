@@ -53,7 +53,7 @@ export class ModelServerChild {
   }
 
   async #start(): Promise<void> {
-    const child = fork(PROGRAM, [], { stdio: ['ignore', 'ignore', 'pipe', 'ipc'] });
+    const child = fork(PROGRAM, [], { env: {}, stdio: ['ignore', 'ignore', 'pipe', 'ipc'] });
     this.#child = child;
     let said = '';
     // One that cannot be started tells two errors, the second of the message that found nobody: unheard it would end this process.

@@ -4,9 +4,9 @@ import { parsePromptTemplate, type PromptTemplate } from '../core/prompt-templat
 
 const PROMPTS = new URL('../../prompts/', import.meta.url);
 
-/** The version of the prompt that answers are made with: a folder of `prompts/`. A changed wording is a new folder. */
+/** What answers are made with: a folder of `prompts/`, and what claims are checked with. A changed wording is a new name; a test holds them to it. */
 const PROMPT_VERSION = 'answer-v1';
-const CLAIM_TEMPLATE = 'claim-check-v1.txt';
+const CLAIM_VERSION = 'claim-check-v1';
 
 /** Reads the prompt's files; throws when they are not there or not what they should be. */
 export async function readPromptFiles(): Promise<{ template: PromptTemplate; claimTemplate: ClaimTemplate }> {
@@ -15,10 +15,10 @@ export async function readPromptFiles(): Promise<{ template: PromptTemplate; cla
     read(`${PROMPT_VERSION}/system.txt`),
     read(`${PROMPT_VERSION}/texts.json`),
     read(`${PROMPT_VERSION}/not-found.json`),
-    read(CLAIM_TEMPLATE),
+    read(`${CLAIM_VERSION}.txt`),
   ]);
   return {
-    template: parsePromptTemplate(PROMPT_VERSION, { system, texts, notFound }),
+    template: parsePromptTemplate(`${PROMPT_VERSION}+${CLAIM_VERSION}`, { system, texts, notFound }),
     claimTemplate: parseClaimTemplate(claim),
   };
 }

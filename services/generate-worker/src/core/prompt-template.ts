@@ -18,7 +18,7 @@ const texts = z.strictObject({
 
 /** The files of a version of the prompt, `prompts/<version>/`: what is said, in which words. How it is put together is code. */
 export interface PromptTemplate {
-  /** The folder's name; it stands in every answer that was made with it. */
+  /** Names the wording, that of the check of claims included; it stands in every answer that was made with it. */
   version: string;
   system: string;
   texts: z.infer<typeof texts>;

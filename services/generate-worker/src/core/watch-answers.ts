@@ -48,6 +48,33 @@ export async function recheckAnswers(deps: WatchDeps, limit: number): Promise<nu
   return due.length;
 }
 
+const PAGE = 100;
+
+/**
+ * Looks at the sources of every answer that is kept: what an event log lost, or never told because there is none between processes, is
+ * found so. Slow by design: a pause after each page. Answers how many were marked.
+ */
+export async function reviewAnswers(
+  deps: WatchDeps & { ledger: Pick<QuestionLedger, 'listQuestions'>; tenants: () => Promise<string[]> },
+  { pauseMs, sleep, signal }: { pauseMs: number; sleep: (ms: number, signal: AbortSignal) => Promise<void>; signal: AbortSignal },
+): Promise<number> {
+  let marked = 0;
+  for (const tenant of await deps.tenants()) {
+    for (let after: string | null = null; ;) {
+      const page = await deps.ledger.listQuestions(tenant, { status: 'answered', limit: PAGE, ...(after !== null && { after }) });
+      for (const { questionId, staleAt, result } of page.questions) {
+        if (staleAt !== null || !result || result.citations.length === 0) continue;
+        signal.throwIfAborted();
+        if (await markWhereStale(deps, tenant, questionId)) marked += 1;
+      }
+      after = page.nextCursor;
+      if (after === null) break;
+      await sleep(pauseMs, signal);
+    }
+  }
+  return marked;
+}
+
 /** Whether it was marked just now. */
 async function markWhereStale(deps: WatchDeps, tenant: string, questionId: string): Promise<boolean> {
   const question = await deps.ledger.getQuestion(tenant, questionId);
