@@ -3,10 +3,13 @@ const STEP = /^(\d{1,2})\. /;
 /** Boxes, which a finished answer has no more, and the beginning of a mark whose end has not come yet. */
 const BOXES = /[ \t]?\[\[[\s\d.,;-]*(?:\][\s,;]*\[[\s\d.,;-]*)*\]\]/g;
 const BEGUN = /[ \t]?(?:\[\[[\s\d.,;[\]-]*|\[[\s\d.,;-]*)$/;
+/** No mark is longer. BEGUN tries every bracket of what it is given: over a whole answer of them the page would stand still. */
+const LONGEST_MARK = 2_000;
 
 /** An answer that is still being written, as far as it can be shown. */
 export function textSoFar(text) {
-  return text.replace(BOXES, '').replace(BEGUN, '');
+  const whole = text.replace(BOXES, '');
+  return whole.slice(0, -LONGEST_MARK) + whole.slice(-LONGEST_MARK).replace(BEGUN, '');
 }
 
 /**

@@ -72,3 +72,9 @@ test('while it is written, boxes and the beginnings of marks are not shown', () 
   const shown = [...whole].map((_, i) => textSoFar(whole.slice(0, i)));
   for (const text of shown) expect(textSoFar(whole)).toContain(text);
 });
+
+test('an answer of brackets holds up nothing', () => {
+  // Whoever tries each of them against all that follow is at it for hours.
+  const brackets = `${'['.repeat(1_000_000)}x`;
+  expect(textSoFar(brackets)).toBe(brackets);
+});
