@@ -15,9 +15,10 @@ import { pruneLog, sweepDeliveries } from './core/webhooks/sweep-deliveries.ts';
 import { openWebhookMetrics } from './webhook-metrics.ts';
 
 export interface WebhooksConfig {
-  /** Deliveries in flight at once, and of one receiver. */
+  /** Deliveries in flight at once, of one receiver, and of all of a tenant. */
   concurrency: number;
   perReceiver: number;
+  perTenant: number;
   /** Of an attempt; the standard asks for 15 to 30 seconds. */
   timeoutMs: number;
   /** Between a delivery's attempts, by default those of the standard. */
@@ -34,6 +35,7 @@ export interface WebhooksConfig {
 const DEFAULTS: WebhooksConfig = {
   concurrency: 16,
   perReceiver: 4,
+  perTenant: 8,
   timeoutMs: 20_000,
   delaysMs: DELIVERY_DELAYS_MS,
   claimMs: 45_000,
@@ -75,7 +77,7 @@ export async function startWebhooks(deps: WebhooksDeps): Promise<Webhooks> {
   const now = Date.now;
   const config: WebhooksConfig = { ...DEFAULTS, ...deps.config };
   const metrics = openWebhookMetrics(registry, ledger);
-  const slots = new ReceiverSlots(config.perReceiver);
+  const slots = new ReceiverSlots(config.perReceiver, config.perTenant);
   const { timeoutMs, delaysMs, claimMs } = config;
   const again = (deliveries: DeliveryRef[]): Promise<void> => driveDeliveries(queue, deliveries, { again: true });
   const sending = { ledger, http, slots, drive: again, now, random: Math.random, newToken: newId, timeoutMs, delaysMs, claimMs };

@@ -37,3 +37,29 @@ test('who stands in line and is nobody’s to call is left to the sweep; standin
   expect(slots.take('r', one('c'))).toBe(true);
   expect(slots.inLine).toBe(0);
 });
+
+test('a tenant with many receivers that hang leaves slots to others, and its receivers take turns', () => {
+  const slots = new ReceiverSlots(2, 3);
+  const hanging = Array.from({ length: 5 }, (_, i) => slots.take(`host-${i}`, one(`d${i}`)));
+  expect(hanging).toEqual([true, true, true, false, false]);
+  expect(slots.take('host-0', one('more'))).toBe(false);
+  expect(slots.take('elsewhere', { tenant: 'other', deliveryId: 'o' })).toBe(true);
+  // Who has a slot of the tenant calls what waits for another of its receivers.
+  expect([slots.isCalled('d3'), slots.isCalled('d4'), slots.isCalled('more')]).toEqual([true, true, true]);
+  expect(slots.release('host-0', false)).toEqual([one('d3')]);
+  expect(slots.take('host-3', one('d3'))).toBe(true);
+  expect(slots.release('host-1', false)).toEqual([one('d4')]);
+  expect(slots.take('host-4', one('d4'))).toBe(true);
+  expect(slots.release('host-2', false)).toEqual([one('more')]);
+  expect(slots.take('host-0', one('more'))).toBe(true);
+  expect(slots.inLine).toBe(0);
+});
+
+test('when one is well again it gets several of its line at once, as far as its tenant has room', () => {
+  const slots = new ReceiverSlots(4, 3);
+  slots.take('r', one('a'));
+  slots.release('r', false);
+  for (const id of ['a', 'b', 'c', 'd', 'e']) slots.take('r', one(id));
+  expect(slots.release('r', true)).toEqual([one('b'), one('c'), one('d')]);
+  expect([slots.inLine, slots.isCalled('e')]).toEqual([1, false]);
+});
