@@ -160,6 +160,16 @@ test('a prompt that the server finds too long is built shorter', async () => {
   expect(rig.server.requests).toHaveLength(2);
 });
 
+test('an answer that may be longer than the model holds fails, and says how much that is', async () => {
+  const rig = await withParts();
+  const questionId = await rig.ask({ question: 'Does the red cooler fit AM4?', sampling: { maxTokens: 8_192 } });
+  await rig.work(questionId);
+  const { error } = await rig.question(questionId);
+  expect(error?.code).toBe('question_too_long');
+  expect(error?.detail).toMatch(/^It has \d+ tokens, of which the answer may take 8192\.$/);
+  expect(rig.server.requests).toEqual([]);
+});
+
 test('a broken answer is asked for again, and what was streamed of it is void', async () => {
   const rig = await withParts();
   rig.server.play({ ending: 'close' });

@@ -53,7 +53,10 @@ export async function generateAnswer(
       },
       budget,
     );
-    if (!prompt) throw new SightlineError('question_too_long');
+    if (!prompt) {
+      const room = `It has ${Math.floor(budget)} tokens, of which the answer may take ${answerTokens}.`;
+      throw new SightlineError('question_too_long', room);
+    }
     const builtMs = deps.nowMs();
     const stream = await options.begin();
     let firstMs: number | null = null;
