@@ -12,6 +12,7 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { openWebhookReceiver } from '@sightline/generate-worker/testing/webhook-receiver';
 import { questionAccepted, questionView, type QuestionView } from '@sightline/shared/contracts/question-http';
+import type { Filter } from '@sightline/shared/contracts/filter';
 import { webhookIssued } from '@sightline/shared/contracts/webhook-http';
 import { freePort } from '@sightline/shared/testing/free-port';
 import { z } from 'zod';
@@ -39,6 +40,8 @@ const SAMPLE = fileURLToPath(new URL('../sample/manifest.jsonl', import.meta.url
 
 interface Place {
   client: ApiClient;
+  /** Passed by everything, so that the model is asked whatever is found. */
+  filter: Filter;
   close(): Promise<void>;
 }
 
@@ -53,6 +56,7 @@ async function openPlace(env: Record<string, string>): Promise<Place> {
     await stack.waitForEnd(await stack.ingest(bucket.manifest));
     return {
       client: stack.client,
+      filter: { size_mm: { gte: 0 } },
       close: async () => {
         await stack.stopAll();
         await stack.close();
@@ -64,6 +68,7 @@ async function openPlace(env: Record<string, string>): Promise<Place> {
   await waitForEnd(stack.url, await ingest(stack.url, { type: 'manifest', uri: SAMPLE }));
   return {
     client: new ApiClient(stack.url),
+    filter: { kind: ['product', 'drawing', 'problem', 'xray'] },
     close: async () => {
       await stack.stop();
       rmSync(dir, { recursive: true, force: true });
@@ -89,9 +94,9 @@ const WORDS = [
 const questionOf = (n: number): string => `Which is the ${WORDS[n % WORDS.length]}, number ${n}?`;
 
 /** Asks, follows the stream to its end, and answers how long that took with the question as it is then. */
-async function askAndWait(client: ApiClient, question: string): Promise<{ tookMs: number; view: QuestionView }> {
+async function askAndWait({ client, filter }: Place, question: string): Promise<{ tookMs: number; view: QuestionView }> {
   const startedAt = performance.now();
-  const { links } = await client.post('/v1/questions', { question }, questionAccepted);
+  const { links } = await client.post('/v1/questions', { question, filter }, questionAccepted);
   const done = (await allEvents(client, links.events)).at(-1);
   const tookMs = performance.now() - startedAt;
   return { tookMs, view: questionView.parse(done?.data) };
@@ -145,7 +150,7 @@ async function measureAddedTime(): Promise<void> {
     let noMatch = 0;
     for (let n = 0; n < questions + WARM_UP; n++) {
       const startedAt = performance.now();
-      const { tookMs, view } = await askAndWait(place.client, questionOf(n));
+      const { tookMs, view } = await askAndWait(place, questionOf(n));
       while (!arrived.has(view.question_id)) await new Promise((resolve) => setTimeout(resolve, 1));
       if (n < WARM_UP) continue;
       if (view.no_match) noMatch += 1;
@@ -187,7 +192,7 @@ async function measureCapacity(): Promise<void> {
           // From when all wait until nobody asks any more.
           if (n === waiting) begin = { at: performance.now(), busyMs: (await look()).busyMs };
           if (n === total - 1) end = { at: performance.now(), busyMs: (await look()).busyMs };
-          await askAndWait(place.client, questionOf(n));
+          await askAndWait(place, questionOf(n));
         }
       }),
     );

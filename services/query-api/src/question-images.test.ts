@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import sharp from 'sharp';
 import { DEFAULT_TENANT, SYSTEM_BUCKET } from '@sightline/shared/contracts/ids';
-import type { AnswerBox, AnswerImage, AskedQuestion, QuestionResult } from '@sightline/shared/contracts/questions';
+import type { AnswerBox, AnswerImage, AskedQuestion, Citation, QuestionResult } from '@sightline/shared/contracts/questions';
 import { openRig, type Rig } from './testing/query-api-rig.ts';
 
 let rig: Rig;
@@ -32,13 +32,19 @@ async function ask(questionId: string, tenant = DEFAULT_TENANT): Promise<void> {
 }
 
 /** Ends a question with these pictures and boxes, as a generate worker does. */
-async function answer(questionId: string, images: AnswerImage[], boxes: AnswerBox[], tenant = DEFAULT_TENANT): Promise<void> {
+async function answer(
+  questionId: string,
+  images: AnswerImage[],
+  boxes: AnswerBox[],
+  tenant = DEFAULT_TENANT,
+  citations: Citation[] = [],
+): Promise<void> {
   await ask(questionId, tenant);
   await rig.ledger.takeQuestion(questionId, { token: 'claim', claimMs: 60_000, at: 2_000 });
   const result: QuestionResult = {
     answer: 'Here [1].',
     steps: null,
-    citations: [],
+    citations,
     boxes,
     images,
     claims: [],
@@ -211,4 +217,24 @@ test('as many as are allowed are drawn at once; the rest is told to come again',
   expect(statuses.filter((status) => status === 200).length).toBeGreaterThanOrEqual(2);
   expect(statuses.at(-1)).toBe(503);
   expect(replies.find(({ statusCode }) => statusCode === 503)?.json<{ code: string }>().code).toBe('overloaded');
+});
+
+test('the picture of what was removed is not shown, although its object is there still', async () => {
+  const assetId = await rig.addPicture('cited.png', [1, 0, 0], []);
+  const image = await picture('cited.png');
+  const citation: Citation = {
+    citationId: 'c1',
+    assetId,
+    itemId: null,
+    object: { bucket: rig.bucket, key: 'cited.png' },
+    title: '',
+    relevanceScore: 0.9,
+    quote: null,
+    seen: { sha256: null, recordDigest: null },
+  };
+  await answer('q1', [image], [BOX], DEFAULT_TENANT, [citation]);
+  expect((await get('q1', 1)).statusCode).toBe(200);
+  const object = { bucket: rig.bucket, key: 'cited.png', eTag: null };
+  await rig.index.delete([{ assetId, tenant: DEFAULT_TENANT, version: 1_000, reason: 'removed', object, at: 1_000 }]);
+  expect(await codeOf(get('q1', 1))).toEqual([404, 'object_not_found']);
 });

@@ -169,7 +169,7 @@ export async function createQueryApi(
   const { maxPictureBytes } = config;
   const annotator = new SharpAnnotator({ ...DEFAULT_DECODE_LIMITS, maxPictureBytes });
   const draw: QuestionPictureDeps['draw'] = (bytes, boxes, maxPx) => annotator.draw(bytes, boxes, maxPx);
-  questionImageRoutes(app, { pictures: new QuestionPictures({ ledger, store, draw, gate, maxPictureBytes }) });
+  questionImageRoutes(app, { pictures: new QuestionPictures({ ledger, store, index, draw, gate, maxPictureBytes }) });
   // A removal that takes a record off a picture encodes what stays and writes it: both of one version.
   const removal = (): RemoveDeps => {
     const { index, encoder } = versions.current();

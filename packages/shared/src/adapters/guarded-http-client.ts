@@ -29,6 +29,8 @@ export interface GuardedRequest {
   /** Of the answer's body, as it comes over the wire. */
   maxResponseBytes: number;
   signal?: AbortSignal | undefined;
+  /** Who called for it: one tenant's slow receivers take no place from another's at the same host. */
+  onBehalfOf?: string;
 }
 
 export interface GuardedAnswer extends ExchangeAnswer {
@@ -72,11 +74,16 @@ export function openGuardedHttpClient(options: GuardedHttpOptions = {}): Guarded
     return { ...answer, durationMs: performance.now() - startedAt };
   }
 
-  async function inTurn(target: JudgedUrl, wanted: Omit<Exchange, 'url' | 'signal'>, stop: AbortController, timeoutMs: number) {
+  async function inTurn(
+    target: JudgedUrl,
+    wanted: Omit<Exchange, 'url' | 'signal'>,
+    stop: AbortController,
+    { timeoutMs, onBehalfOf = '' }: { timeoutMs: number; onBehalfOf?: string | undefined },
+  ) {
     let leave: (() => void) | undefined;
     const timer = setTimeout(() => stop.abort(new SightlineError(leave ? 'url_timeout' : 'overloaded')), timeoutMs);
     try {
-      leave = await slots.take(target.host, stop.signal);
+      leave = await slots.take(JSON.stringify([onBehalfOf, target.host]), stop.signal);
       return await talk(target, { ...wanted, signal: stop.signal });
     } catch (error) {
       throw stop.signal.aborted ? stop.signal.reason : faultOf(error);
@@ -87,7 +94,7 @@ export function openGuardedHttpClient(options: GuardedHttpOptions = {}): Guarded
   }
 
   return {
-    async request({ method, url, headers = {}, body, timeoutMs, maxResponseBytes, signal }: GuardedRequest) {
+    async request({ method, url, headers = {}, body, timeoutMs, maxResponseBytes, signal, onBehalfOf }: GuardedRequest) {
       const target = judge(url, policy);
       const wanted = { method, headers: outgoingHeaders(headers), body: body ?? null, maxResponseBytes };
       signal?.throwIfAborted();
@@ -95,7 +102,7 @@ export function openGuardedHttpClient(options: GuardedHttpOptions = {}): Guarded
       const stop = new AbortController();
       const onAbort = () => stop.abort(signal?.reason);
       signal?.addEventListener('abort', onAbort, { once: true });
-      const answer = inTurn(target, wanted, stop, timeoutMs);
+      const answer = inTurn(target, wanted, stop, { timeoutMs, onBehalfOf });
       underWay.set(stop, answer);
       try {
         return await answer;

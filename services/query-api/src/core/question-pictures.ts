@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto';
-import type { AnswerImage } from '@sightline/shared/contracts/questions';
+import type { AnswerImage, Citation } from '@sightline/shared/contracts/questions';
 import type { ObjectStore } from '@sightline/shared/ports/object-store';
 import type { QuestionLedger } from '@sightline/shared/ports/question-ledger';
+import type { VectorIndex } from '@sightline/shared/ports/vector-index';
 import { SightlineError } from '@sightline/shared/runtime/errors';
 import type { BoxToDraw } from './annotated-picture.ts';
 import type { Gate } from './gate.ts';
@@ -12,6 +13,7 @@ const DRAWN_AS = 1;
 export interface QuestionPictureDeps {
   ledger: Pick<QuestionLedger, 'getQuestion'>;
   store: ObjectStore;
+  index: Pick<VectorIndex, 'get'>;
   /** PNG bytes, upright, at most `maxPx` on the long side, with the boxes and their labels. */
   draw: (bytes: Uint8Array, boxes: BoxToDraw[], maxPx: number) => Promise<Buffer>;
   /** Of all that decodes pictures here. */
@@ -42,11 +44,20 @@ export class QuestionPictures {
       throw new SightlineError('question_state', `It is ${question.status}; pictures come with the answer.`);
     const image = question.result.images.find((image) => image.n === n);
     if (!image) throw new SightlineError('question_image_not_found');
+    await this.#assertNotRemoved(tenant, image, question.result.citations);
     const head = await this.#deps.store.head(image.object);
     if (!head) throw new SightlineError('object_not_found');
     if (head.eTag !== image.object.eTag) throw changed();
     const boxes = question.result.boxes.filter((box) => box.image === n).map(({ upright, label }) => ({ upright, label }));
     return { tag: tagOf(image, boxes, maxPx), read: () => this.#deps.gate.run(() => this.#draw(image, boxes, maxPx)) };
+  }
+
+  /** What was taken off the index is not shown any more, whoever cited it. */
+  async #assertNotRemoved(tenant: string, { citationId }: AnswerImage, citations: Citation[]): Promise<void> {
+    const assetId = citations.find((citation) => citation.citationId === citationId)?.assetId;
+    if (assetId === undefined) return;
+    const point = (await this.#deps.index.get(tenant, [assetId])).get(assetId);
+    if (!point || point.deleted) throw new SightlineError('object_not_found', 'It was removed, or has gone, since it was cited.');
   }
 
   async #draw({ object }: AnswerImage, boxes: BoxToDraw[], maxPx: number): Promise<Buffer> {

@@ -35,6 +35,8 @@ export interface ClaimDeps {
 
 /** A model is asked about so many sentences of an answer at most. */
 const MAX_CALLS = 12;
+/** What is longer is no sentence: it is not checked, so that a wall of figures holds nobody up. */
+const MAX_CLAIM_CHARS = 1_500;
 /** More sentences than this are not told of. */
 const MAX_CLAIMS = 100;
 
@@ -65,10 +67,15 @@ export async function checkClaims(
       if (!statesNothing(text)) claims.push({ text, citationIds: [], verdict: 'not_checked', score: null });
       continue;
     }
+    const citationIds = cited.map(({ citationId }) => citationId);
+    if (text.length > MAX_CLAIM_CHARS) {
+      claims.push({ text, citationIds, verdict: 'not_checked', score: null });
+      continue;
+    }
     const evidence = gather(text, cited);
     // Where the rules are sure, a call would change nothing.
     const probability = evidence.missing > 0 && !evidence.hasPicture ? null : await asker.ask(text, cited);
-    claims.push({ text, citationIds: cited.map(({ citationId }) => citationId), ...judgeClaim({ ...evidence, probability }) });
+    claims.push({ text, citationIds, ...judgeClaim({ ...evidence, probability }) });
   }
   return { claims, warnings: asker.warnings() };
 }

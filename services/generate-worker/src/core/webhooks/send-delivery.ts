@@ -140,6 +140,7 @@ async function post(
       timeoutMs,
       maxResponseBytes: MAX_ANSWER_BYTES,
       signal,
+      onBehalfOf: delivery.tenant,
     };
     const answer = await http.request(request);
     return tried(answer.status, null, answer.headers['retry-after']);
