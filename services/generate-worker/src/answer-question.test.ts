@@ -279,10 +279,24 @@ test('a worker that stood still past its claim changes nothing any more', async 
 test('a question over which workers die is given up', async () => {
   const rig = await withParts();
   const questionId = await rig.ask({ question: 'Does the red cooler fit AM4?' });
-  for (let death = 0; death < 4; death++)
+  for (let death = 0; death < 6; death++)
     await rig.ledger.takeQuestion(questionId, { token: `dead-${death}`, claimMs: 0, at: Date.now() });
   await rig.work(questionId);
   expect(await code(rig, questionId)).toBe('question_kills_worker');
+});
+
+test('questions that workers died over are worked one at a time, and those that are not at fault are answered', async () => {
+  const rig = await withParts({ always: { firstTokenMs: 60 } });
+  const ids = await Promise.all([1, 2, 3].map(() => rig.ask({ question: 'Does the red cooler fit AM4?' })));
+  for (const id of ids)
+    for (let death = 0; death < 3; death++)
+      await rig.ledger.takeQuestion(id, { token: `dead-${death}`, claimMs: 0, at: Date.now() });
+  await Promise.all(ids.map((id) => rig.work(id)));
+  for (const id of ids) expect((await rig.question(id)).status).toBe('answered');
+  expect(rig.server.capacity.mostAtOnce).toBe(1);
+  const others = await Promise.all([1, 2, 3].map(() => rig.ask({ question: 'Does the red cooler fit AM4?' })));
+  await Promise.all(others.map((id) => rig.work(id)));
+  expect(rig.server.capacity.mostAtOnce).toBeGreaterThan(1);
 });
 
 test("a question's picture that is none fails with its code and the reason", async () => {

@@ -21,6 +21,8 @@ export interface AnswerDeps extends ClaimDeps {
   letterbox: Letterbox;
   /** For pictures as they are stored, in memory until they are letterboxed, over all questions. */
   pictureSlots: Slots;
+  /** One, for questions that workers died over. */
+  suspectSlots: Slots;
   template: PromptTemplate;
   claimTemplate: ClaimTemplate;
   messages: {

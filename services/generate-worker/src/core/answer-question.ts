@@ -13,6 +13,8 @@ import { retrieve, type Retrieved } from './retrieve.ts';
 import { TokenStream } from './token-stream.ts';
 
 const MOST_DETAIL_CHARS = 1_000;
+/** Workers that may have died while they held a question before it is worked alone among its like: a death counts for all that were held. */
+const ALONE_AFTER = 3;
 
 /**
  * Works one question: takes it under a claim, retrieves, has the model answer, grounds the answer, and ends it in one step with its
@@ -20,6 +22,25 @@ const MOST_DETAIL_CHARS = 1_000;
  * `giveUpAfterMs` are over; a worker's death leaves its claim to lapse. Throws `job_handed_back` when it was given back.
  */
 export async function answerQuestion(deps: AnswerDeps, job: JobData<'answer'>, jobSignal: AbortSignal): Promise<void> {
+  const leave = await alone(deps, job, jobSignal);
+  try {
+    await workClaimed(deps, job, jobSignal);
+  } finally {
+    leave?.();
+  }
+}
+
+/** Of questions that workers died over this process works one at a time, so that the one at fault takes none of the others with it. */
+async function alone(
+  { ledger, suspectSlots }: AnswerDeps,
+  { tenant, questionId }: JobData<'answer'>,
+  signal: AbortSignal,
+): Promise<(() => void) | null> {
+  const question = await ledger.getQuestion(tenant, questionId);
+  return question && question.attempts >= ALONE_AFTER ? suspectSlots.take(signal) : null;
+}
+
+async function workClaimed(deps: AnswerDeps, job: JobData<'answer'>, jobSignal: AbortSignal): Promise<void> {
   const claimed = await claimQuestion(deps, job.questionId, jobSignal);
   if (!claimed) return;
   const { question, token, signal } = claimed;

@@ -141,6 +141,7 @@ export async function openAnswerRig(
     generator: opened,
     letterbox: new SharpLetterbox(SIDE_PX),
     pictureSlots: new Slots(() => 2),
+    suspectSlots: new Slots(() => 1),
     ...(await readPromptFiles()),
     messages: { answered: answeredMessage, failed: failedMessage },
     onFinished: tell,
@@ -155,7 +156,7 @@ export async function openAnswerRig(
     maxPictureBytes: 10_000_000,
     answerTokens: 512,
     giveUpAfterMs: 3_600_000,
-    mostDeaths: 4,
+    mostDeaths: 6,
   };
   let version = 1;
 
