@@ -9,12 +9,16 @@ import { newAsked, newCitation, newMessage, newResult, newWebhook, ODD_TEXT } fr
 export function ledgerQuestionContract(ledgerOf: () => Ledger, openAgain: () => Promise<Ledger>): void {
   const create = (
     questionId: string,
-    more: { tenant?: string; createdAt?: number; asked?: AskedQuestion; maxBacklog?: number } = {},
+    more: { tenant?: string; createdAt?: number; asked?: AskedQuestion; maxBacklog?: number; maxOfTenant?: number } = {},
     idempotency?: { key: string; digest: string; keepUntil: number },
   ) => {
-    const { tenant = 't', createdAt = 5, asked = newAsked(), maxBacklog = 1_000 } = more;
+    const { tenant = 't', createdAt = 5, asked = newAsked(), maxBacklog = 1_000, maxOfTenant } = more;
     const question = { questionId, tenant, traceId: `trace of ${questionId}`, asked, createdAt };
-    return ledgerOf().createQuestion(question, { maxBacklog, ...(idempotency ? { idempotency } : {}) });
+    return ledgerOf().createQuestion(question, {
+      maxBacklog,
+      ...(maxOfTenant !== undefined && { maxOfTenant }),
+      ...(idempotency ? { idempotency } : {}),
+    });
   };
   const take = (questionId: string, token = 'w1', at = 10, claimMs = 100) =>
     ledgerOf().takeQuestion(questionId, { token, claimMs, at });
@@ -107,6 +111,15 @@ export function ledgerQuestionContract(ledgerOf: () => Ledger, openAgain: () => 
     expect((await create('q3', { maxBacklog: 2 })).isNew).toBe(true);
     await ledgerOf().cancelQuestion('t', 'q1', { eventId: 'e', at: 30 });
     expect((await create('q4', { maxBacklog: 2 })).isNew).toBe(true);
+  });
+
+  test("one tenant's share of the backlog leaves room for the others", async () => {
+    await create('q1', { maxOfTenant: 2 });
+    await create('q2', { maxOfTenant: 2 });
+    await expect(create('q3', { maxOfTenant: 2 })).rejects.toMatchObject({ code: 'question_backlog_full' });
+    expect((await create('q4', { maxOfTenant: 2, tenant: 'u' })).isNew).toBe(true);
+    await ledgerOf().cancelQuestion('t', 'q1', { eventId: 'e', at: 9 });
+    expect((await create('q3', { maxOfTenant: 2 })).isNew).toBe(true);
   });
 
   test('however many ask at once, from wherever, the bound of the backlog holds', async () => {

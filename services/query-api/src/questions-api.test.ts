@@ -407,6 +407,7 @@ function depsWith(more: Partial<AskQuestionDeps>): AskQuestionDeps {
     fetchPicture: refuse,
     judgeWebhookUrl: refuse,
     maxBacklog: 1_000,
+    maxOfTenant: 1_000,
     maxPictureBytes: 20_000,
     now: Date.now,
     warn: () => {},

@@ -158,6 +158,8 @@ export async function createQueryApi(
     fetchPicture: (url, options) => fetchPicture(http, url, { ...options, timeoutMs: config.pictureUrlTimeoutMs }),
     judgeWebhookUrl: (url) => judgeUrl(url, config.egress),
     maxBacklog: config.maxQuestionBacklog,
+    // Without keys there is but one tenant.
+    maxOfTenant: auth === 'none' ? config.maxQuestionBacklog : Math.ceil(config.maxQuestionBacklog / 2),
     maxPictureBytes: config.maxQueryPictureBytes,
     now,
     warn: (error, message) => logger.warn({ err: error }, message),

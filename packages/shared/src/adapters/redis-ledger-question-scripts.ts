@@ -47,7 +47,7 @@ const WITH_OUTBOX = `${PRELUDE}${outboxPrelude(OWN_KEYS + 1)}`;
 
 /**
  * the id, the call's id, the tenant's tag, createdAt, maxBacklog, the place of the idempotency key or empty, its digest, until when it
- * is kept, then names and values of the record. Answers what came of it, which question, and how many other ones of the tenant are
+ * is kept, the most of the tenant, then names and values of the record. Answers what came of it, which question, and how many other ones of the tenant are
  * not finished.
  */
 export const CREATE_QUESTION = redisScript(
@@ -73,8 +73,8 @@ if status then
   -- A cluster's client sends a command again whose answer was lost.
   return { redis.call('HGET', RECORD, 'call') == call and 'new' or 'there', id, unfinished_but(id) }
 end
-if redis.call('ZCARD', UNFINISHED) >= tonumber(ARGV[5]) then return { 'full', id, 0 } end
-redis.call('HSET', RECORD, 'tag', own_tag, 'createdAt', at, 'status', 'queued', 'attempts', 0, 'call', call, unpack(ARGV, 9))
+if redis.call('ZCARD', UNFINISHED) >= tonumber(ARGV[5]) or unfinished_but('') >= tonumber(ARGV[9]) then return { 'full', id, 0 } end
+redis.call('HSET', RECORD, 'tag', own_tag, 'createdAt', at, 'status', 'queued', 'attempts', 0, 'call', call, unpack(ARGV, 10))
 redis.call('ZADD', PLACES, 0, place(own_tag, 'queued', at, id))
 redis.call('ZADD', QUEUED, at, id)
 redis.call('ZADD', UNFINISHED, at, id)

@@ -57,12 +57,12 @@ export function redisQuestions(client: LedgerClient, { questions: keys, outbox }
   return {
     async createQuestion(
       { questionId, tenant, traceId, asked, createdAt }: Parameters<QuestionLedger['createQuestion']>[0],
-      { maxBacklog, idempotency }: Parameters<QuestionLedger['createQuestion']>[1],
+      { maxBacklog, maxOfTenant = maxBacklog, idempotency }: Parameters<QuestionLedger['createQuestion']>[1],
     ): Promise<{ question: Question; isNew: boolean; ahead: number }> {
       const tag = tenantTag(tenant);
       const kept = idempotency ? [`${tag}/${idempotency.key}`, idempotency.digest, idempotency.keepUntil] : ['', '', ''];
       const record = ['traceId', traceId, 'asked', JSON.stringify(asked)];
-      const args = [questionId, randomUUID(), tag, createdAt, maxBacklog, ...kept, ...record];
+      const args = [questionId, randomUUID(), tag, createdAt, maxBacklog, ...kept, maxOfTenant, ...record];
       for (;;) {
         const [outcome, id, ahead] = asList(await client.run(scripts.CREATE_QUESTION, keysOf(questionId), args));
         if (outcome === 'full') throw new SightlineError('question_backlog_full');

@@ -62,13 +62,14 @@ export function questionMethods({ sql, transaction }: LedgerDatabase) {
 
     createQuestion(
       { questionId, tenant, traceId, asked, createdAt }: Parameters<QuestionLedger['createQuestion']>[0],
-      { maxBacklog, idempotency }: Parameters<QuestionLedger['createQuestion']>[1],
+      { maxBacklog, maxOfTenant = maxBacklog, idempotency }: Parameters<QuestionLedger['createQuestion']>[1],
     ): { question: Question; isNew: boolean; ahead: number } {
       const ahead = (id: string): number => count('AND tenant = ? AND question_id <> ?', tenant, id);
       return transaction(() => {
         const before = (idempotency && askedUnder(tenant, idempotency, createdAt)) ?? readOf(tenant, questionId);
         if (before) return { question: before, isNew: false, ahead: ahead(before.questionId) };
-        if (count('') >= maxBacklog) throw new SightlineError('question_backlog_full');
+        if (count('') >= maxBacklog || count('AND tenant = ?', tenant) >= maxOfTenant)
+          throw new SightlineError('question_backlog_full');
         const row = sql(
           `INSERT INTO ledger_questions (question_id, tenant, trace_id, status, created_at, asked)
            VALUES (?, ?, ?, 'queued', ?, ?) RETURNING *`,

@@ -49,12 +49,12 @@ export interface QuestionLedger {
   /**
    * Writes down a question, `queued`. With an idempotency key that the tenant used before (until `keepUntil`) the question of that
    * time is answered, `isNew: false`, however full the backlog is; a question that is not kept any more leaves its key free. `ahead`:
-   * how many other questions of the tenant are not finished. Errors: `question_backlog_full` when `maxBacklog` questions of all
+   * how many other questions of the tenant are not finished. Errors: `question_backlog_full` when `maxOfTenant` questions of the tenant, or `maxBacklog` questions of all
    * tenants are not finished, `idempotency_key_reused` when `digest` is another; neither writes anything.
    */
   createQuestion(
     question: { questionId: string; tenant: string; traceId: string; asked: AskedQuestion; createdAt: number },
-    options: { maxBacklog: number; idempotency?: { key: string; digest: string; keepUntil: number } },
+    options: { maxBacklog: number; maxOfTenant?: number; idempotency?: { key: string; digest: string; keepUntil: number } },
   ): Promise<{ question: Question; isNew: boolean; ahead: number }>;
   getQuestion(tenant: string, questionId: string): Promise<Question | null>;
   /** Newest first, after a cursor (`listCursor`). Error: `request_invalid` for one that is none. */

@@ -19,6 +19,8 @@ export interface AskQuestionDeps extends QuestionPictureDeps {
   judgeWebhookUrl: (url: string) => void;
   /** Questions of all tenants that may be unfinished at once. */
   maxBacklog: number;
+  /** Of one tenant: what it asks leaves room for the others. */
+  maxOfTenant: number;
   /** Unix milliseconds. */
   now: () => number;
   warn: (error: unknown, message: string) => void;
@@ -124,13 +126,13 @@ async function checkedWebhook(
 }
 
 function createQuestion(
-  { ledger, maxBacklog, now }: AskQuestionDeps,
+  { ledger, maxBacklog, maxOfTenant, now }: AskQuestionDeps,
   { tenant, traceId, idempotencyKey: key }: Asker,
   { questionId, asked, digest }: { questionId: string; asked: AskedQuestion; digest: string },
 ): ReturnType<Ledger['createQuestion']> {
   const createdAt = now();
   const idempotency = key === undefined ? {} : { idempotency: { key, digest, keepUntil: createdAt + KEEP_IDEMPOTENCY_KEY_MS } };
-  return ledger.createQuestion({ questionId, tenant, traceId, asked, createdAt }, { maxBacklog, ...idempotency });
+  return ledger.createQuestion({ questionId, tenant, traceId, asked, createdAt }, { maxBacklog, maxOfTenant, ...idempotency });
 }
 
 function askedOf(request: ParsedQuestionRequest, checked: Pick<AskedQuestion, 'webhook' | 'picture'>): AskedQuestion {
