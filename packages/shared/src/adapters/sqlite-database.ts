@@ -66,9 +66,10 @@ function pragmaNumber(db: DatabaseSync, name: 'user_version' | 'application_id')
 }
 
 function assertKnownFormat(db: DatabaseSync, file: string, format: SqliteFormat): void {
+  // First: another process may be making the file, and what is read after its tables were seen is that of after they were made.
+  const isEmpty = db.prepare('SELECT count(*) AS n FROM sqlite_schema').get()?.['n'] === 0;
   const applicationId = pragmaNumber(db, 'application_id');
   const version = pragmaNumber(db, 'user_version');
-  const isEmpty = db.prepare('SELECT count(*) AS n FROM sqlite_schema').get()?.['n'] === 0;
   if (!isEmpty && applicationId !== format.applicationId) {
     throw new SightlineError(
       'store_format_unsupported',

@@ -35,7 +35,7 @@ test('what is no event is told from one of an unknown type', () => {
 });
 
 test('names on the broker carry the prefix', () => {
-  expect(eventTopics('shop.')).toEqual(['shop.assets', 'shop.ingestions', 'shop.audits']);
+  expect(eventTopics('shop.')).toEqual(['shop.assets', 'shop.ingestions', 'shop.audits', 'shop.questions']);
   expect(eventTopic('shop.', 'asset.failed')).toBe('shop.assets');
   expect(deadLetterTopic('shop.assets')).toBe('shop.assets.dead');
   expect(eventGroup('shop.', 'mirror')).toBe('shop.mirror');
