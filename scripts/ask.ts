@@ -87,7 +87,10 @@ export function printQuestion(question: QuestionView, url: string): void {
     console.log(`  failed: ${question.error.code}${question.error.detail ? ` (${printable(question.error.detail)})` : ''}`);
   if (question.status === 'cancelled') console.log('  The question is cancelled.');
   if (question.answer !== null) console.log(`\n${printableLines(question.answer)}\n`);
-  question.steps?.forEach((step, n) => console.log(`  ${n + 1}. ${printable(step)}`));
+  // The answer's text has them, as a rule.
+  question.steps?.forEach((step, n) => {
+    if (!question.answer?.includes(step)) console.log(`  ${n + 1}. ${printable(step)}`);
+  });
   for (const { citation_id: id, relevance_score: score, title, object, quote } of question.citations) {
     const place = object ? `  ${printable(object.key)}` : '';
     console.log(`  ${id.padStart(3)}  ${String(Math.round(score * 100)).padStart(3)} %  ${printable(title)}${place}`);
