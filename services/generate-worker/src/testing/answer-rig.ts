@@ -53,6 +53,8 @@ export interface AnswerRig {
     colour: [number, number, number];
     tenant?: string;
     sizePx?: [number, number];
+    /** Bytes of its picture, instead of one of a colour. */
+    picture?: Buffer;
     attributes?: Attributes;
   }): Promise<string>;
   remove(assetId: string, tenant?: string): Promise<void>;
@@ -176,12 +178,15 @@ export async function openAnswerRig(
       colour,
       tenant = DEFAULT_TENANT,
       sizePx: [widthPx, heightPx] = [120, 90],
+      picture,
       attributes = { kind: 'part' },
     }) {
       const [r = 0, g = 0, b = 0] = colour.map((value) => Math.round(value * 255));
-      const bytes = await sharp({ create: { width: widthPx, height: heightPx, channels: 3, background: { r, g, b } } })
-        .png()
-        .toBuffer();
+      const bytes =
+        picture ??
+        (await sharp({ create: { width: widthPx, height: heightPx, channels: 3, background: { r, g, b } } })
+          .png()
+          .toBuffer());
       const key = `${itemId}.png`;
       await store.put({ bucket, key }, bytes, { contentType: 'image/png' });
       const eTag = (await store.head({ bucket, key }))?.eTag ?? '';
