@@ -3,29 +3,18 @@
  * lexical baseline (keyword coverage alone, its threshold fitted), the rules, and, where VLM_BASE_URL names a model server, rules and
  * model. Thresholds are fitted on the lines of `use` fit, figures are of `report` and `fresh`. `--errors` lists what the rules get wrong of the lines to fit on.
  */
-import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { openOpenAIGenerator } from '@sightline/generate-worker/adapters/openai-generator';
 import { readPromptFiles } from '@sightline/generate-worker/adapters/prompt-files';
-import { wordsOf } from '@sightline/generate-worker/core/build-prompt';
 import type { Generator } from '@sightline/generate-worker/core/generator';
-import { checkClaims, gather, type ClaimSource } from '@sightline/generate-worker/core/grounding/check-claims';
+import { checkClaims, gather } from '@sightline/generate-worker/core/grounding/check-claims';
 import { COVERED_FROM, judgeClaim } from '@sightline/generate-worker/core/grounding/judge-claim';
+import { labelledClaims, sourcesOf, type LabelledClaim } from '@sightline/generate-worker/testing/labelled-claims';
 import type { Claim } from '@sightline/shared/contracts/questions';
-import { manifestLine } from '@sightline/shared/contracts/records';
 import { analyse, analyseQuery } from '@sightline/shared/retrieval/analyser';
 import { pino } from 'pino';
 import { Registry } from 'prom-client';
 
-interface LabelledClaim {
-  claim: string;
-  sources: string[];
-  label: 'supported' | 'unsupported';
-  kind: string;
-  lang: string;
-  /** `fresh`: written once the rules were as they are, after `report` had been looked at. */
-  use: 'fit' | 'report' | 'fresh';
-}
 type Verdict = Claim['verdict'];
 interface Judged {
   line: LabelledClaim;
@@ -33,36 +22,7 @@ interface Judged {
 }
 
 const { values: options } = parseArgs({ options: { errors: { type: 'boolean', default: false } } });
-const linesOf = (path: string): unknown[] =>
-  readFileSync(new URL(`../${path}`, import.meta.url), 'utf8')
-    .trim()
-    .split('\n')
-    .map((line): unknown => JSON.parse(line));
-const records = new Map(
-  linesOf('sample/manifest.jsonl').map((line) => [manifestLine.parse(line).item_id, manifestLine.parse(line)]),
-);
-const claims = linesOf('test/fixtures/claims.jsonl') as LabelledClaim[];
-
-function sourcesOf({ sources }: LabelledClaim): ClaimSource[] {
-  return sources.map((itemId, i) => {
-    const { title, text, attributes } = records.get(itemId)!;
-    const citation = {
-      citationId: `c${i + 1}`,
-      assetId: '',
-      itemId,
-      object: null,
-      title,
-      relevanceScore: 1,
-      seen: { sha256: null, recordDigest: null },
-    };
-    return {
-      n: i + 1,
-      citationId: `c${i + 1}`,
-      text: wordsOf({ n: i + 1, citation, text, attributes, picture: null }),
-      picture: null,
-    };
-  });
-}
+const claims = labelledClaims();
 
 /** All keywords of the claim, numbers and codes among them, that stand in the sources. */
 function lexicalCoverage(line: LabelledClaim): number {

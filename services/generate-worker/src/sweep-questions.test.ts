@@ -3,7 +3,7 @@ import { LocalObjectStore } from '@sightline/shared/adapters/local-object-store'
 import { SqliteLedger } from '@sightline/shared/adapters/sqlite-ledger';
 import { newId, questionPictureKey, SYSTEM_BUCKET } from '@sightline/shared/contracts/ids';
 import type { JobData } from '@sightline/shared/contracts/jobs';
-import type { AskedQuestion } from '@sightline/shared/contracts/questions';
+import { newAsked } from '@sightline/shared/testing/question-builder';
 import { failedMessage } from '@sightline/shared/webhooks/outbox-messages';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -12,20 +12,6 @@ import { driveOwedQuestions, pruneQuestions } from './core/sweep-questions.ts';
 
 const HOUR_MS = 3_600_000;
 const KEPT = { keepMs: 24 * HOUR_MS, giveUpAfterMs: 7 * 24 * HOUR_MS };
-const ASKED: Omit<AskedQuestion, 'picture'> = {
-  question: 'What is this?',
-  filter: null,
-  mode: 'hybrid',
-  alpha: 0.7,
-  k: 3,
-  showSteps: false,
-  language: null,
-  adapter: null,
-  sampling: {},
-  webhook: null,
-  metadata: {},
-};
-
 let folder: string;
 let ledger: SqliteLedger;
 let store: LocalObjectStore;
@@ -49,7 +35,7 @@ async function ask(): Promise<string> {
   const questionId = newId();
   const { bucket, key } = place(questionId);
   await store.put({ bucket, key }, Buffer.from('a picture'), { contentType: 'image/png' });
-  const asked = { ...ASKED, picture: { key } };
+  const asked = newAsked({ picture: { key } });
   const question = { questionId, tenant: 'default', traceId: 'trace', asked, createdAt: clockMs };
   await ledger.createQuestion(question, { maxBacklog: 10 });
   return questionId;

@@ -13,6 +13,7 @@ import { openGuardedHttpClient } from '@sightline/shared/adapters/guarded-http-c
 import { InProcessEventLog } from '@sightline/shared/adapters/in-process-event-log';
 import { SqliteLedger } from '@sightline/shared/adapters/sqlite-ledger';
 import type { SightlineEvent } from '@sightline/shared/contracts/events';
+import { newAsked } from '@sightline/shared/testing/question-builder';
 import { newId } from '@sightline/shared/contracts/ids';
 import type { Question } from '@sightline/shared/ports/question-ledger';
 import type { QueueEngine } from '@sightline/shared/ports/queue-engine';
@@ -88,20 +89,7 @@ function questionOf(questionId: string): Question {
     questionId,
     tenant: 't',
     traceId: newId(),
-    asked: {
-      question: 'Does it fit AM4?',
-      picture: null,
-      filter: null,
-      mode: 'hybrid',
-      alpha: 0.7,
-      k: 5,
-      showSteps: false,
-      language: null,
-      adapter: null,
-      sampling: {},
-      webhook: null,
-      metadata: {},
-    },
+    asked: newAsked(),
     status: 'running',
     createdAt: Date.now(),
     startedAt: Date.now(),

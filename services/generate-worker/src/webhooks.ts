@@ -12,6 +12,7 @@ import { publishMessages } from './core/webhooks/publish-messages.ts';
 import { ReceiverSlots, type DeliveryRef } from './core/webhooks/receiver-slots.ts';
 import { sendInTurn, type WebhookHttp } from './core/webhooks/send-delivery.ts';
 import { pruneLog, sweepDeliveries } from './core/webhooks/sweep-deliveries.ts';
+import { repeat } from './repeat.ts';
 import { openWebhookMetrics } from './webhook-metrics.ts';
 
 export interface WebhooksConfig {
@@ -108,22 +109,14 @@ export async function startWebhooks(deps: WebhooksDeps): Promise<Webhooks> {
   })();
 
   const sweep = { ledger, slots, drive: (deliveries: DeliveryRef[]) => driveDeliveries(queue, deliveries), now };
-  const sweeping = (async () => {
-    let pruneAt = performance.now();
-    while (!signal.aborted) {
-      try {
-        await sweepDeliveries(sweep);
-        if (performance.now() >= pruneAt) {
-          pruneAt = performance.now() + PRUNE_EVERY_MS;
-          const dropped = await pruneLog(sweep, config.keepMs, signal);
-          if (dropped > 0) logger.info({ dropped }, 'old messages of webhooks');
-        }
-      } catch (error) {
-        warn(error, 'sweep of webhooks');
-      }
-      await sleep(config.sweepEveryMs, signal).catch(() => {});
-    }
-  })();
+  let pruneAt = performance.now();
+  const sweeping = repeat('sweep of webhooks', { everyMs: config.sweepEveryMs, logger }, async (stopped) => {
+    await sweepDeliveries(sweep);
+    if (performance.now() < pruneAt) return;
+    pruneAt = performance.now() + PRUNE_EVERY_MS;
+    const dropped = await pruneLog(sweep, config.keepMs, stopped);
+    if (dropped > 0) logger.info({ dropped }, 'old messages of webhooks');
+  });
 
   const driving = new Set<Promise<void>>();
   return {
@@ -137,7 +130,7 @@ export async function startWebhooks(deps: WebhooksDeps): Promise<Webhooks> {
     },
     async close() {
       stopping.abort();
-      await Promise.all([publishing, sweeping, worker.close(config.drainMs), ...driving]);
+      await Promise.all([publishing, sweeping.stop(), worker.close(config.drainMs), ...driving]);
     },
   };
 }

@@ -1,7 +1,8 @@
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import sharp from 'sharp';
 import { DEFAULT_TENANT, SYSTEM_BUCKET } from '@sightline/shared/contracts/ids';
-import type { AnswerBox, AnswerImage, AskedQuestion, Citation, QuestionResult } from '@sightline/shared/contracts/questions';
+import type { AnswerBox, AnswerImage, Citation, QuestionResult } from '@sightline/shared/contracts/questions';
+import { newAsked } from '@sightline/shared/testing/question-builder';
 import { openRig, type Rig } from './testing/query-api-rig.ts';
 
 let rig: Rig;
@@ -11,23 +12,8 @@ beforeEach(async () => {
 });
 afterEach(() => rig.close());
 
-const ASKED: AskedQuestion = {
-  question: 'Where is the fan?',
-  picture: null,
-  filter: null,
-  mode: 'hybrid',
-  alpha: 0.7,
-  k: 5,
-  showSteps: false,
-  language: null,
-  adapter: null,
-  sampling: {},
-  webhook: null,
-  metadata: {},
-};
-
 async function ask(questionId: string, tenant = DEFAULT_TENANT): Promise<void> {
-  const question = { questionId, tenant, traceId: 't', asked: ASKED, createdAt: 1_000 };
+  const question = { questionId, tenant, traceId: 't', asked: newAsked(), createdAt: 1_000 };
   await rig.ledger.createQuestion(question, { maxBacklog: 10 });
 }
 

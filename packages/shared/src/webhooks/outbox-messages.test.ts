@@ -1,4 +1,5 @@
 import { expect, test } from '@jest/globals';
+import { newAsked } from '../../testing/question-builder.ts';
 import { makeEvent, parseEvent } from '../contracts/events.ts';
 import type { QuestionResult } from '../contracts/questions.ts';
 import type { Question } from '../ports/question-ledger.ts';
@@ -10,20 +11,7 @@ const question: Question = {
   questionId: 'q-1',
   tenant: 'acme',
   traceId: 'trace-1',
-  asked: {
-    question: 'Does it fit AM4?',
-    picture: null,
-    filter: null,
-    mode: 'hybrid',
-    alpha: 0.7,
-    k: 5,
-    showSteps: false,
-    language: null,
-    adapter: null,
-    sampling: {},
-    webhook: { webhookId: 'w-1' },
-    metadata: { order: '7' },
-  },
+  asked: newAsked({ webhook: { webhookId: 'w-1' }, metadata: { order: '7' } }),
   status: 'running',
   createdAt: AT - 5_000,
   startedAt: AT - 4_000,

@@ -1,8 +1,9 @@
 import { createHash } from 'node:crypto';
 import type { SearchResult } from '@sightline/shared/contracts/http';
 import type { Citation } from '@sightline/shared/contracts/questions';
-import type { Attributes, PointRecord } from '@sightline/shared/contracts/records';
+import type { Attributes } from '@sightline/shared/contracts/records';
 import type { VectorIndex } from '@sightline/shared/ports/vector-index';
+import { itemRecordOf } from '@sightline/shared/retrieval/item-record';
 import type { Letterboxed } from './grounding/letterbox.ts';
 
 /** Something that was retrieved for a question, with what the model may be shown of it. */
@@ -49,18 +50,8 @@ export async function recordOf(
   tenant: string,
   itemId: string,
 ): Promise<WholeRecord | null> {
-  const points = (await index.findByItem(tenant, itemId)).toSorted((a, b) => a.recordVersion - b.recordVersion);
-  const passages = new Map<number, PointRecord>();
-  let newest: PointRecord | null = null;
-  for (const { passageNo, records } of points) {
-    const record = records.find((one) => one.itemId === itemId);
-    if (!record) continue;
-    passages.set(passageNo, record);
-    newest = record;
-  }
-  if (!newest) return null;
-  const ordered = [...passages].sort(([a], [b]) => a - b);
-  return { title: newest.title, attributes: newest.attributes, text: ordered.map(([, { text }]) => text).join('\n') };
+  const found = itemRecordOf(await index.findByItem(tenant, itemId), itemId);
+  return found && { title: found.newest.title, attributes: found.newest.attributes, text: found.text };
 }
 
 /** What an asset's cited half is at this moment; nulls where there is none (any more). */

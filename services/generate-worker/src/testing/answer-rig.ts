@@ -15,6 +15,7 @@ import { SightlineError } from '@sightline/shared/runtime/errors';
 import { Closer } from '@sightline/shared/runtime/lifecycle';
 import { sleep } from '@sightline/shared/runtime/sleep';
 import { SearchVersions } from '@sightline/shared/search/search-versions';
+import { newAsked } from '@sightline/shared/testing/question-builder';
 import { answerEncodeQuery, encodeColour, encodeText, toySpec } from '@sightline/shared/testing/toy-encoder';
 import { answeredMessage, failedMessage, staleMessage } from '@sightline/shared/webhooks/outbox-messages';
 import { pino } from 'pino';
@@ -225,21 +226,7 @@ export async function openAnswerRig(
     },
     async ask(asking, tenant = DEFAULT_TENANT) {
       const questionId = newId();
-      const asked: AskedQuestion = {
-        question: '',
-        picture: null,
-        filter: null,
-        mode: 'hybrid',
-        alpha: 0.7,
-        k: 3,
-        showSteps: false,
-        language: null,
-        adapter: null,
-        sampling: {},
-        webhook: null,
-        metadata: {},
-        ...asking,
-      };
+      const asked = newAsked({ question: '', k: 3, ...asking });
       await ledger.createQuestion({ questionId, tenant, traceId: newId(), asked, createdAt: Date.now() }, { maxBacklog: 1_000 });
       return questionId;
     },

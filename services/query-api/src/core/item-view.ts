@@ -1,7 +1,7 @@
 import type { ItemView } from '@sightline/shared/contracts/http';
 import { pictureAssetId } from '@sightline/shared/contracts/ids';
-import type { PointRecord } from '@sightline/shared/contracts/records';
 import type { VectorIndex } from '@sightline/shared/ports/vector-index';
+import { itemRecordOf } from '@sightline/shared/retrieval/item-record';
 import { SightlineError } from '@sightline/shared/runtime/errors';
 
 /** An item as the index shows it, put together from its points; where they differ the newest counts. Error: `item_not_found`. */
@@ -11,15 +11,9 @@ export async function viewItem(
   itemId: string,
 ): Promise<ItemView> {
   const points = (await index.findByItem(tenant, itemId)).toSorted((a, b) => a.recordVersion - b.recordVersion);
-  const passages = new Map<number, PointRecord>();
-  let newest: PointRecord | null = null;
-  for (const { passageNo, records } of points) {
-    const record = records.find((one) => one.itemId === itemId);
-    if (!record) continue;
-    passages.set(passageNo, record);
-    newest = record;
-  }
-  if (!newest) throw new SightlineError('item_not_found');
+  const found = itemRecordOf(points, itemId);
+  if (!found) throw new SightlineError('item_not_found');
+  const { newest, text } = found;
   const { title, attributes, pushed } = newest;
   const standing = points.flatMap(({ kind, object }) => (kind === 'picture' && object ? [object] : []));
   // Records from before the index knew their pictures name none.
@@ -31,12 +25,11 @@ export async function viewItem(
     const point = known.get(assetId);
     return { asset_id: assetId, object: { bucket, key }, indexed: point !== undefined && !point.deleted && point.hasImage };
   });
-  const texts = [...passages].sort(([a], [b]) => a - b).map(([, { text }]) => text);
   const indexedAt = Math.max(...points.map((point) => point.indexedAt));
   return {
     item_id: itemId,
     title,
-    text: texts.join('\n'),
+    text,
     attributes,
     pictures,
     pushed,
