@@ -17,6 +17,18 @@ test('a triangle covers its area, whatever its place and turn', () => {
   );
 });
 
+test('a line that is level but for the last bit of a number ends', () => {
+  const { widthPx, values } = coverageOf([
+    [
+      [0, 0],
+      [10, Number.MIN_VALUE],
+      [10, 1],
+    ],
+  ]);
+  expect(widthPx).toBe(10);
+  expect(values.reduce((sum, value) => sum + value, 0)).toBeCloseTo(5);
+});
+
 test('a rectangle covers each pixel by the part that lies in it', () => {
   const { left, top, widthPx, values } = coverageOf([rectangle(1.25, 2.5, 3.5, 4)]);
   expect({ left, top, widthPx }).toEqual({ left: 1, top: 2, widthPx: 3 });

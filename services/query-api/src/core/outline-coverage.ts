@@ -48,11 +48,12 @@ function addLine(sums: Float32Array, stride: number, from: Point, to: Point): vo
   if (from[1] === to[1]) return;
   const direction = from[1] < to[1] ? 1 : -1;
   const [[x0, y0], [x1, y1]] = direction > 0 ? [from, to] : [to, from];
-  const slope = (x1 - x0) / (y1 - y0);
   let x = x0;
   for (let row = Math.floor(y0); row < Math.ceil(y1); row++) {
-    const height = Math.min(row + 1, y1) - Math.max(row, y0);
-    const nextX = x + slope * height;
+    const bottom = Math.min(row + 1, y1);
+    const height = bottom - Math.max(row, y0);
+    // By the share of the height that is passed, at most all of it: a slope is infinite where a line is nearly level.
+    const nextX = x0 + (x1 - x0) * ((bottom - y0) / (y1 - y0));
     addRow(sums, row * stride, Math.min(x, nextX), Math.max(x, nextX), direction * height);
     x = nextX;
   }
