@@ -69,6 +69,7 @@ export function cooler(random, index) {
       .sort()
       .join('+')}/${socket}`,
     svg: String(sheet),
+    seen: sheet.seen,
     record: {
       item_id: id,
       title: `${model} CPU cooler`,
@@ -81,6 +82,7 @@ export function cooler(random, index) {
         question: `Do the mounting holes of the ${model} fit socket ${socket}?`,
         question_zh: `${model} 的安装孔适合 ${socket} 插座吗？`,
         answer: `Yes: the drawing shows holes ${asked.wide} x ${asked.high} mm apart, marked ${asked.sockets.join(' / ')}.`,
+        answer_zh: `是：图中孔距为 ${asked.wide} x ${asked.high} mm，标注 ${asked.sockets.join(' / ')}。`,
         boxes: shown(asked),
       },
       {
@@ -88,6 +90,7 @@ export function cooler(random, index) {
         question: `Do the mounting holes of the ${model} fit socket ${missing}?`,
         question_zh: `${model} 的安装孔适合 ${missing} 插座吗？`,
         answer: `No: the drawing shows only ${chosen.map((p) => `${p.wide} x ${p.high} mm (${p.sockets.join(' / ')})`).join(' and ')}.`,
+        answer_zh: `否：图中只有 ${chosen.map((p) => `${p.wide} x ${p.high} mm (${p.sockets.join(' / ')})`).join(' 和 ')}。`,
         boxes: chosen.flatMap(shown),
       },
       {
@@ -126,6 +129,7 @@ export function connector(random, index) {
   return {
     cell: `connector/${rows}x${columns}/${volts}`,
     svg: String(sheet),
+    seen: sheet.seen,
     record: {
       item_id: `drawing-connector-${String(index).padStart(2, '0')}`,
       title: `${model} connector`,
@@ -138,6 +142,7 @@ export function connector(random, index) {
         question: `How many pins does connector ${model} have?`,
         question_zh: `接插件 ${model} 有多少针？`,
         answer: `${pins}${rows > 1 ? ` (${rows} rows of ${columns})` : ''}`,
+        ...(rows > 1 && { answer_zh: `${pins}（${rows} 排，每排 ${columns} 针）` }),
         boxes: [{ label: `${pins} pins`, xyxy: body }],
       },
       {
@@ -185,6 +190,7 @@ export function plate(random, index) {
   return {
     cell: `plate/${first}${own.length}/${wide}`,
     svg: String(sheet),
+    seen: sheet.seen,
     record: {
       item_id: `drawing-plate-${String(index).padStart(2, '0')}`,
       title: `Mounting plate ${model}`,

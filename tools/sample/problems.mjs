@@ -188,5 +188,5 @@ export function problem(random, index) {
       answer: p.steps[0],
       boxes: [{ label: 'first step', xyxy: stepBoxes[0] }],
     });
-  return { cell: `problem/${name}/${p.cell}`, svg: String(sheet), record, questions };
+  return { cell: `problem/${name}/${p.cell}`, svg: String(sheet), seen: sheet.seen, steps: p.steps, record, questions };
 }

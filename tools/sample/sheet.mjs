@@ -22,6 +22,8 @@ export const around = (...boxes) => [
 export class Sheet {
   constructor(width, height, ground = '#ffffff') {
     Object.assign(this, { width, height });
+    /** What training of a reader is told besides: each letter and each shape with its box, before it is rounded. */
+    this.seen = { words: [], shapes: [] };
     this.parts = [`<rect width="${width}" height="${height}" fill="${ground}"/>`];
   }
 
@@ -37,6 +39,7 @@ export class Sheet {
     const width = advances.reduce((sum, a) => sum + a, 0);
     let pen = x - { start: 0, middle: width / 2, end: width }[anchor];
     const boxes = [];
+    const letters = [];
     for (const [i, glyph] of glyphs.entries()) {
       const outline = glyph.getPath(pen, y, size);
       pen += advances[i];
@@ -44,9 +47,12 @@ export class Sheet {
       this.add(`<path d="${outline.toPathData(1)}" fill="${colour}"/>`);
       const { x1, y1, x2, y2 } = outline.getBoundingBox();
       boxes.push([x1, y1, x2, y2]);
+      letters.push(words[i]);
     }
     const [x1, y1, x2, y2] = around(...boxes);
-    return this.box(x1 - 2, y1 - 2, x2 + 2, y2 + 2);
+    const box = this.box(x1 - 2, y1 - 2, x2 + 2, y2 + 2);
+    this.seen.words.push({ words, box, letters, boxes });
+    return box;
   }
 
   box(x1, y1, x2, y2) {
@@ -67,14 +73,20 @@ export class Sheet {
 
   circle(x, y, r, { fill = 'none', stroke = INK, width = 1.5 } = {}) {
     this.add(`<circle cx="${x}" cy="${y}" r="${r}" fill="${fill}" stroke="${stroke}" stroke-width="${width}"/>`);
-    return this.box(x - r - 1, y - r - 1, x + r + 1, y + r + 1);
+    return this.note(`circle ${fill} ${stroke}`, this.box(x - r - 1, y - r - 1, x + r + 1, y + r + 1));
   }
 
   rect(x, y, w, h, { fill = 'none', stroke = INK, width = 2, round = 0 } = {}) {
     this.add(
       `<rect x="${x}" y="${y}" width="${w}" height="${h}" rx="${round}" fill="${fill}" stroke="${stroke}" stroke-width="${width}"/>`,
     );
-    return this.box(x - 1, y - 1, x + w + 1, y + h + 1);
+    return this.note(`rect ${fill}`, this.box(x - 1, y - 1, x + w + 1, y + h + 1));
+  }
+
+  /** Remembers a shape; returns its box. */
+  note(shape, box) {
+    this.seen.shapes.push({ shape, box });
+    return box;
   }
 
   /** A horizontal dimension from x1 to x2 at height y with its number above; returns the number's box. */

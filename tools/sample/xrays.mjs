@@ -77,7 +77,7 @@ export function xray(random, index) {
       h,
       light: (is === 'dense' ? 208 : 138) + draw.int(random, -6, 6),
     };
-    const box = vertebra(sheet, place);
+    const box = sheet.note(`vertebra ${is}`, vertebra(sheet, place));
     if (is === 'fractured')
       sheet.add(
         `<path d="M${box[0] + 4} ${place.y + 10}l${place.w * 0.3} -14 ${place.w * 0.25} 12 ${place.w * 0.42} -16" fill="none" stroke="${grey(22)}" stroke-width="6"/>`,
@@ -97,6 +97,7 @@ export function xray(random, index) {
       question: `Which vertebra is abnormal in radiograph ${code}?`,
       question_zh: `X光片 ${code} 中哪一节椎骨异常？`,
       answer: odd ? `L${odd}` : 'None: L1 to L5 look alike.',
+      ...(!odd && { answer_zh: '无：L1 至 L5 相同。' }),
       boxes: where,
     },
   ];
@@ -106,11 +107,13 @@ export function xray(random, index) {
       question: `What is the finding at L${odd} in radiograph ${code}?`,
       question_zh: `X光片 ${code} 中 L${odd} 有什么异常？`,
       answer: `It is ${FINDINGS[finding].en}.`,
+      answer_zh: `${FINDINGS[finding].zh}。`,
       boxes: where,
     });
   return {
     cell: `xray/L${odd}/${finding}`,
     svg: String(sheet),
+    seen: sheet.seen,
     noise: 9,
     record: {
       item_id: `xray-${String(index).padStart(2, '0')}`,
