@@ -4,6 +4,7 @@ import type { ChunkEntry, Ledger } from '../src/ports/ledger.ts';
 import { ledgerChangeContract } from './ledger-change-contract.ts';
 import { ledgerAuditContract } from './ledger-audit-contract.ts';
 import { ledgerControlContract } from './ledger-control-contract.ts';
+import { ledgerFeedbackContract } from './ledger-feedback-contract.ts';
 import { ledgerMigrationContract } from './ledger-migration-contract.ts';
 import { ledgerQuestionContract } from './ledger-question-contract.ts';
 import { ledgerTenantContract } from './ledger-tenant-contract.ts';
@@ -58,6 +59,7 @@ export function ledgerContract(open: () => Promise<OpenedLedger>): void {
   ledgerMigrationContract(() => ledger);
   ledgerTenantContract(() => ledger);
   ledgerAuditContract(() => ledger);
+  ledgerFeedbackContract(() => ledger);
   ledgerQuestionContract(
     () => ledger,
     () => opened.openAgain(),

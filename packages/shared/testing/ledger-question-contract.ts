@@ -483,7 +483,7 @@ export function ledgerQuestionContract(ledgerOf: () => Ledger, openAgain: () => 
     await take('q5');
     await create('q6');
     await ledger.cancelQuestion('t', 'q6', { eventId: 'e', at: 25 });
-    const prune = (before: number, limit: number) => ledger.pruneQuestions({ before, at: 60, limit });
+    const prune = (before: number, limit: number) => ledger.pruneQuestions({ before, reviewedBefore: before, at: 60, limit });
     expect(await prune(15, 9)).toEqual([]);
     const first = await prune(40, 3);
     expect(first).toHaveLength(3);
@@ -509,7 +509,7 @@ export function ledgerQuestionContract(ledgerOf: () => Ledger, openAgain: () => 
   test('keys past their time are pruned, and no others', async () => {
     await create('q1', {}, { key: 'old', digest: 'd', keepUntil: 50 });
     await create('q2', {}, { key: 'new', digest: 'd', keepUntil: 51 });
-    expect(await ledgerOf().pruneQuestions({ before: 0, at: 50, limit: 9 })).toEqual([]);
+    expect(await ledgerOf().pruneQuestions({ before: 0, reviewedBefore: 0, at: 50, limit: 9 })).toEqual([]);
     // A clock that is behind would still find it.
     expect((await create('q3', { createdAt: 10 }, { key: 'old', digest: 'd', keepUntil: 99 })).isNew).toBe(true);
     expect((await create('q4', { createdAt: 10 }, { key: 'new', digest: 'd', keepUntil: 99 })).isNew).toBe(false);

@@ -1,3 +1,4 @@
+import type { KeptPrompt, Review } from '../src/contracts/feedback.ts';
 import type { AskedQuestion, Citation, QuestionResult } from '../src/contracts/questions.ts';
 import type { OutboxMessage, Webhook } from '../src/ports/webhook-ledger.ts';
 
@@ -90,6 +91,31 @@ export function newWebhook(webhookId: string, more: Partial<Webhook> = {}): Webh
     createdAt: 1,
     updatedAt: 1,
     failingSince: null,
+    ...more,
+  };
+}
+
+export function newPrompt(more: Partial<KeptPrompt> = {}): KeptPrompt {
+  return {
+    system: 'You answer questions.',
+    content: ['Source [1]\nCooler', 'Picture of source [1]:', 0, 'Question:\nWhich cooler fits AM4?'],
+    sources: [{ n: 1, assetId: 'asset-1', itemId: 'item-1', title: 'Cooler' }],
+    pictures: [{ source: 1, object: { bucket: 'b', key: 'ä.png', eTag: 'e' }, widthPx: 10, heightPx: 10, orientation: 6 }],
+    boxFrame: 'thousand',
+    imageSidePx: 336,
+    structured: false,
+    ...more,
+  };
+}
+
+export function newReview(more: Partial<Review> = {}): Review {
+  return {
+    reviewer: 'ann',
+    verdict: 'wrong',
+    correctedAnswer: null,
+    correctedBoxes: null,
+    note: null,
+    reviewedAt: 50,
     ...more,
   };
 }

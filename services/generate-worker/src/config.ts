@@ -112,6 +112,11 @@ export const QUESTION_SETTINGS = {
     wholeNumber(1, 3_650).default(30),
     'How long questions are kept after they ended, with their pictures, answers and events.',
   ),
+  feedbackRetentionDays: setting(
+    'FEEDBACK_RETENTION_DAYS',
+    wholeNumber(1, 3_650).default(365),
+    'How long questions whose answers were reviewed are kept after they ended, with their pictures, prompts and reviews; ANSWER_RETENTION_DAYS where that is longer.',
+  ),
   questionGiveUpMs: setting(
     'QUESTION_GIVE_UP',
     duration('1m', '7d').default(6 * 3_600_000),
@@ -139,6 +144,7 @@ export function generateConfigOf(
     concurrency: Math.ceil(config.vlmInFlight * AHEAD),
     answerTokens: config.vlmMaxTokens,
     keepQuestionsMs: config.answerRetentionDays * DAY_MS,
+    keepReviewedMs: config.feedbackRetentionDays * DAY_MS,
     keepDeliveriesMs: config.webhookLogRetentionDays * DAY_MS,
     giveUpAfterMs: config.questionGiveUpMs,
   };

@@ -34,6 +34,7 @@ export interface GenerateWorkerConfig {
   /** Between two looks at the sources of all answers, for what no event told of. */
   reviewEveryMs: number;
   keepQuestionsMs: number;
+  keepReviewedMs: number;
   /** How long settled deliveries of webhooks are kept. */
   keepDeliveriesMs: number;
   /** How long a question may wait for what is away. */
@@ -54,6 +55,7 @@ const DEFAULTS: GenerateWorkerConfig = {
   pruneEveryMs: 10 * 60_000,
   reviewEveryMs: 6 * 3_600_000,
   keepQuestionsMs: 30 * 24 * 3_600_000,
+  keepReviewedMs: 365 * 24 * 3_600_000,
   keepDeliveriesMs: 30 * 24 * 3_600_000,
   giveUpAfterMs: 6 * 3_600_000,
   mostDeaths: 6,
@@ -164,8 +166,8 @@ export async function startGenerateWorker(deps: GenerateWorkerDeps): Promise<Run
       while ((await recheckAnswers(watch, RECHECKED_A_TURN)) === RECHECKED_A_TURN);
       if (performance.now() < pruneAt) return;
       pruneAt = performance.now() + config.pruneEveryMs;
-      const { keepQuestionsMs: keepMs, giveUpAfterMs } = config;
-      const pruned = await pruneQuestions({ ledger, store, now: Date.now }, { keepMs, giveUpAfterMs });
+      const { keepQuestionsMs: keepMs, keepReviewedMs, giveUpAfterMs } = config;
+      const pruned = await pruneQuestions({ ledger, store, now: Date.now }, { keepMs, keepReviewedMs, giveUpAfterMs });
       if (pruned > 0) logger.info({ pruned }, 'questions past their time');
     });
     closer.push('sweep', () => sweep.stop());

@@ -3,7 +3,7 @@ import { LocalObjectStore } from '@sightline/shared/adapters/local-object-store'
 import { SqliteLedger } from '@sightline/shared/adapters/sqlite-ledger';
 import { newId, questionPictureKey, SYSTEM_BUCKET } from '@sightline/shared/contracts/ids';
 import type { JobData } from '@sightline/shared/contracts/jobs';
-import { newAsked } from '@sightline/shared/testing/question-builder';
+import { newAsked, newMessage, newResult, newReview } from '@sightline/shared/testing/question-builder';
 import { failedMessage } from '@sightline/shared/webhooks/outbox-messages';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -11,7 +11,7 @@ import { join } from 'node:path';
 import { driveOwedQuestions, pruneQuestions } from './core/sweep-questions.ts';
 
 const HOUR_MS = 3_600_000;
-const KEPT = { keepMs: 24 * HOUR_MS, giveUpAfterMs: 7 * 24 * HOUR_MS };
+const KEPT = { keepMs: 24 * HOUR_MS, keepReviewedMs: 90 * 24 * HOUR_MS, giveUpAfterMs: 7 * 24 * HOUR_MS };
 let folder: string;
 let ledger: SqliteLedger;
 let store: LocalObjectStore;
@@ -64,9 +64,25 @@ test('what ended longer ago than it is kept goes with its picture, and what was 
   expect(await ledger.getQuestion('default', questionId)).toBeNull();
   expect(await store.head(place(questionId))).toBeNull();
   expect(await store.head(leftOver)).not.toBeNull();
-  clockMs += 2 * KEPT.keepMs + KEPT.giveUpAfterMs;
+  clockMs += KEPT.keepMs + KEPT.keepReviewedMs + KEPT.giveUpAfterMs;
   expect(await prune()).toBe(0);
   expect(await store.head(leftOver)).toBeNull();
+});
+
+test('a reviewed answer stays for its longer time, with its picture, however often it is reviewed', async () => {
+  const questionId = await ask();
+  await ledger.takeQuestion(questionId, { token: 'mine', claimMs: 1_000, at: clockMs });
+  const told = { at: clockMs, events: [], message: newMessage('m1', { tenant: 'default' }), citedAssets: [] };
+  await ledger.finishQuestion(questionId, 'mine', { status: 'answered', result: newResult(), ...told });
+  await ledger.putReview('default', questionId, newReview({ reviewer: 'ann', reviewedAt: clockMs }));
+  clockMs += KEPT.keepReviewedMs - HOUR_MS;
+  await ledger.putReview('default', questionId, newReview({ reviewer: 'bob', reviewedAt: clockMs }));
+  expect(await prune()).toBe(0);
+  expect(await store.head(place(questionId))).not.toBeNull();
+  clockMs += 2 * HOUR_MS;
+  expect(await prune()).toBe(1);
+  expect(await ledger.getQuestion('default', questionId)).toBeNull();
+  expect(await store.head(place(questionId))).toBeNull();
 });
 
 test('a question that waits for long keeps its picture, and so does its answer for its time', async () => {

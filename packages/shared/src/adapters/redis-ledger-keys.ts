@@ -100,8 +100,10 @@ export function ledgerKeys(prefix: string): LedgerKeys {
       owed: (version) => ['turns', 'copies', 'failed'].map((noun) => migrate(`${noun}:${version}`)),
     },
     questions: {
-      shared: ['places', 'queued', 'claimed', 'unfinished', 'finished', 'recheck', 'citing', 'kept', 'kept-until'].map(question),
-      of: (id) => [question(`question:${id}:record`), question(`question:${id}:events`)],
+      shared: ['places', 'queued', 'claimed', 'unfinished', 'finished', 'recheck', 'citing', 'kept', 'kept-until']
+        .concat(['reviewed', 'review-places'])
+        .map(question),
+      of: (id) => ['record', 'events', 'prompt', 'reviews'].map((noun) => question(`question:${id}:${noun}`)),
       record: (id) => question(`question:${id}:record`),
     },
     outbox: ['webhooks', 'webhook-places', 'moving', 'messages', 'message-places', 'bodies', 'events', 'unpublished', 'prunable']

@@ -191,7 +191,7 @@ else
         expect(await ledger.addMessages([message('n', { type: 'ingestion.completed' })])).toEqual([]);
         expect(await ledger.markStale('q1', message('s'), 60)).toEqual({ deliveryIds: [] });
         await ledger.settleRecheck('q1');
-        expect(await ledger.pruneQuestions({ before: 100, at: 100, limit: 9 })).toHaveLength(2);
+        expect(await ledger.pruneQuestions({ before: 100, reviewedBefore: 100, at: 100, limit: 9 })).toHaveLength(2);
         expect(await ledger.pruneMessages({ before: 100, limit: 9 })).toBe(1);
         await ledger.deleteTenant('t');
       } finally {
@@ -299,8 +299,8 @@ else
       for (const questionId of ['q0', 'q1']) await ledger.markStale(questionId, message(`stale-${questionId}`), 40);
       await ledger.settleRecheck('q0');
       // A bounded step takes no more than it says.
-      expect(await ledger.pruneQuestions({ before: 100, at: 100, limit: 11 })).toHaveLength(11);
-      expect(await ledger.pruneQuestions({ before: 100, at: 100, limit: 500 })).toHaveLength(100);
+      expect(await ledger.pruneQuestions({ before: 100, reviewedBefore: 100, at: 100, limit: 11 })).toHaveLength(11);
+      expect(await ledger.pruneQuestions({ before: 100, reviewedBefore: 100, at: 100, limit: 500 })).toHaveLength(100);
       await ledger.deleteTenant('t', { createdUpTo: 10 + 228 });
       expect((await ledger.listQuestions('t', { limit: 9 })).questions.map(({ questionId }) => questionId)).toEqual(['q229']);
       await ledger.deleteTenant('t');
@@ -325,7 +325,7 @@ else
       }
       await ledger.settlePublished(['m1', 'm2']);
       expect(await ledger.pruneMessages({ before: 100, limit: 9 })).toBe(2);
-      expect(await ledger.pruneQuestions({ before: 100, at: 2_000, limit: 9 })).toHaveLength(2);
+      expect(await ledger.pruneQuestions({ before: 100, reviewedBefore: 100, at: 2_000, limit: 9 })).toHaveLength(2);
       expect((await keysLeft()).map((key) => key.slice(key.lastIndexOf(':') + 1)).toSorted()).toEqual([
         'webhook-places',
         'webhooks',

@@ -5,16 +5,17 @@ import { redisScript } from './redis-ledger-script.ts';
 const MAX_LAPSED = 5_000;
 
 /** How many keys stand before the outbox's, where a script has both. */
-const OWN_KEYS = 11;
+const OWN_KEYS = 15;
 
 /** Names for the keys: LedgerKeys.questions.shared, then those of one question. What is JSON in a record is opaque here. */
 const NAMES = String.raw`
-local PLACES, QUEUED, CLAIMED, UNFINISHED, FINISHED, RECHECK, CITING, KEPT, KEPT_UNTIL, RECORD, EVENTS = unpack(KEYS)
+local PLACES, QUEUED, CLAIMED, UNFINISHED, FINISHED, RECHECK, CITING, KEPT, KEPT_UNTIL, REVIEWED, REVIEW_PLACES = unpack(KEYS)
+local RECORD, EVENTS, PROMPT, REVIEWS = unpack(KEYS, 12)
 local function place(tag, status, created, id) return string.format('%s/%s/%016.0f/%s', tag, status, created, id) end
 `;
 
 /** The same with a question's id in ARGV[1]. */
-const PRELUDE = String.raw`${NAMES}
+export const QUESTION_PRELUDE = String.raw`${NAMES}
 local id = ARGV[1]
 local status, tag, created = unpack(redis.call('HMGET', RECORD, 'status', 'tag', 'createdAt'))
 
@@ -36,6 +37,9 @@ local function finish(to, at, done)
   redis.call('RPUSH', EVENTS, done)
 end
 
+-- The place of a reviewed question among those of its tenant.
+local function review_place(at) return string.format('%s/%016.0f/%s', tag, at, id) end
+
 local function forget_citations()
   for asset in string.gmatch(redis.call('HGET', RECORD, 'cited') or '', '%S+') do
     redis.call('ZREM', CITING, tag .. '/' .. asset .. '/' .. id)
@@ -43,7 +47,7 @@ local function forget_citations()
 end
 `;
 
-const WITH_OUTBOX = `${PRELUDE}${outboxPrelude(OWN_KEYS + 1)}`;
+const WITH_OUTBOX = `${QUESTION_PRELUDE}${outboxPrelude(OWN_KEYS + 1)}`;
 
 /**
  * the id, the call's id, the tenant's tag, createdAt, maxBacklog, the place of the idempotency key or empty, its digest, until when it
@@ -51,7 +55,7 @@ const WITH_OUTBOX = `${PRELUDE}${outboxPrelude(OWN_KEYS + 1)}`;
  * not finished.
  */
 export const CREATE_QUESTION = redisScript(
-  `${PRELUDE}
+  `${QUESTION_PRELUDE}
 local call, own_tag, at, key = ARGV[2], ARGV[3], ARGV[4], ARGV[6]
 local function unfinished_but(known)
   local count = 0
@@ -89,7 +93,7 @@ return { 'new', id, unfinished_but(id) }`,
 
 /** the id, the token, claimMs, at. Answers the record. Under the same token it is the same taking. */
 export const TAKE_QUESTION = redisScript(
-  `${PRELUDE}
+  `${QUESTION_PRELUDE}
 local token, at = ARGV[2], tonumber(ARGV[4])
 if status ~= 'queued' and status ~= 'running' then return false end
 if not is_held_by(token) then
@@ -107,7 +111,7 @@ return redis.call('HGETALL', RECORD)`,
 
 /** the id, the token, claimMs, at. */
 export const RENEW_QUESTION = redisScript(
-  `${PRELUDE}
+  `${QUESTION_PRELUDE}
 if status == 'cancelled' then return 'cancelled' end
 if not is_held_by(ARGV[2]) then return 'lost' end
 redis.call('ZADD', CLAIMED, string.format('%.0f', ARGV[4] + ARGV[3]), id)
@@ -117,7 +121,7 @@ return 'held'`,
 
 /** the id, the token. */
 export const GIVE_BACK_QUESTION = redisScript(
-  `${PRELUDE}
+  `${QUESTION_PRELUDE}
 if not is_held_by(ARGV[2]) then return 0 end
 set_status('queued')
 redis.call('HDEL', RECORD, 'token')
@@ -130,7 +134,7 @@ return 1`,
 
 /** the id, the token, the call's id, events. */
 export const ADD_QUESTION_EVENTS = redisScript(
-  `${PRELUDE}
+  `${QUESTION_PRELUDE}
 if not is_held_by(ARGV[2]) then return 0 end
 if redis.call('HGET', RECORD, 'call') == ARGV[3] then return 1 end
 redis.call('HSET', RECORD, 'call', ARGV[3])
@@ -141,29 +145,30 @@ return 1`,
 
 /** the id, the tenant's tag, after, limit. */
 export const READ_QUESTION_EVENTS = redisScript(
-  `${PRELUDE}
+  `${QUESTION_PRELUDE}
 if tag ~= ARGV[2] then return {} end
 return redis.call('LRANGE', EVENTS, ARGV[3], ARGV[3] + ARGV[4] - 1)`,
   'reads',
 );
 
 /**
- * the id, the token, the call's id, at, the status then, the name and value of what came of it, how many events, these, how many
- * assets are cited, these, then the message. Answers the deliveries' ids.
+ * the id, the token, the call's id, at, the status then, the name and value of what came of it, the prompt or empty, how many events,
+ * these, how many assets are cited, these, then the message. Answers the deliveries' ids.
  */
 export const FINISH_QUESTION = redisScript(
   `${WITH_OUTBOX}
-local call, at, to, events = ARGV[3], ARGV[4], ARGV[5], tonumber(ARGV[8])
-local cited = tonumber(ARGV[9 + events])
-local message = 10 + events + cited
+local call, at, to, prompt, events = ARGV[3], ARGV[4], ARGV[5], ARGV[8], tonumber(ARGV[9])
+local cited = tonumber(ARGV[10 + events])
+local message = 11 + events + cited
 if redis.call('HGET', RECORD, 'call') == call then return put_message(message, call) end
 if not is_held_by(ARGV[2]) then return false end
-for n = 9, 7 + events do redis.call('RPUSH', EVENTS, ARGV[n]) end
-finish(to, at, ARGV[8 + events])
+for n = 10, 8 + events do redis.call('RPUSH', EVENTS, ARGV[n]) end
+finish(to, at, ARGV[9 + events])
 redis.call('HSET', RECORD, 'call', call, ARGV[6], ARGV[7])
+if prompt ~= '' then redis.call('SET', PROMPT, prompt) end
 if cited > 0 then
-  redis.call('HSET', RECORD, 'cited', table.concat(ARGV, ' ', 10 + events, 9 + events + cited))
-  for n = 10 + events, 9 + events + cited do redis.call('ZADD', CITING, 0, tag .. '/' .. ARGV[n] .. '/' .. id) end
+  redis.call('HSET', RECORD, 'cited', table.concat(ARGV, ' ', 11 + events, 10 + events + cited))
+  for n = 11 + events, 10 + events + cited do redis.call('ZADD', CITING, 0, tag .. '/' .. ARGV[n] .. '/' .. id) end
   redis.call('ZADD', RECHECK, at, id)
 end
 return put_message(message, call)`,
@@ -172,7 +177,7 @@ return put_message(message, call)`,
 
 /** the id, the tenant's tag, at, the last event. Answers the status then. */
 export const CANCEL_QUESTION = redisScript(
-  `${PRELUDE}
+  `${QUESTION_PRELUDE}
 if not status or tag ~= ARGV[2] then return false end
 if status ~= 'queued' and status ~= 'running' then return status end
 finish('cancelled', ARGV[3], ARGV[4])
@@ -194,9 +199,11 @@ return put_message(4, ARGV[2])`,
 
 /** the id. Of a question that is dropped nothing is left, its idempotency key included. */
 export const DROP_QUESTION = redisScript(
-  `${PRELUDE}
-for _, set in ipairs({ QUEUED, CLAIMED, UNFINISHED, FINISHED, RECHECK }) do redis.call('ZREM', set, id) end
+  `${QUESTION_PRELUDE}
+local reviewed = redis.call('HGET', RECORD, 'reviewedAt')
+for _, set in ipairs({ QUEUED, CLAIMED, UNFINISHED, FINISHED, RECHECK, REVIEWED }) do redis.call('ZREM', set, id) end
 if not status then return 0 end
+if reviewed then redis.call('ZREM', REVIEW_PLACES, review_place(reviewed)) end
 redis.call('ZREM', PLACES, place(tag, status, created, id))
 forget_citations()
 local key = redis.call('HGET', RECORD, 'key')
@@ -205,7 +212,7 @@ if kept and cmsgpack.unpack(kept)[3] == id then
   redis.call('HDEL', KEPT, key)
   redis.call('ZREM', KEPT_UNTIL, key)
 end
-return redis.call('UNLINK', RECORD, EVENTS)`,
+return redis.call('UNLINK', RECORD, EVENTS, PROMPT, REVIEWS)`,
   { full: 'allow' },
 );
 

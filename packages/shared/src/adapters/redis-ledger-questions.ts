@@ -16,11 +16,12 @@ const PAGE = 100;
 /**
  * Ledger's methods on questions, on Redis. A question is `record` (hash) and `events` (list of JSON). Over all: `places` (members in the
  * order of a listing, by tenant and status), `queued` and `unfinished` (by createdAt), `claimed` (by when the claim lapses), `finished`
- * and `recheck` (by finishedAt), `citing` (members by tenant, asset and question), `kept` (idempotency keys) and `kept-until`. A
+ * and `recheck` (by finishedAt), `citing` (members by tenant, asset and question), `kept` (idempotency keys) and `kept-until`; of
+ * reviews see redisFeedback. A
  * script that sees ids only then is followed by reading their records: who finds one gone leaves it out.
  */
 export function redisQuestions(client: LedgerClient, { questions: keys, outbox }: LedgerKeys) {
-  const [, , , , finished = '', recheck = '', citing = ''] = keys.shared;
+  const [, , , , finished = '', recheck = '', citing = '', , , reviewed = ''] = keys.shared;
   const keysOf = (questionId: string): string[] => [...keys.shared, ...keys.of(questionId)];
 
   const readAll = async (ids: string[]): Promise<Question[]> => {
@@ -138,7 +139,8 @@ export function redisQuestions(client: LedgerClient, { questions: keys, outbox }
       const outcome = end.status === 'answered' ? ['result', JSON.stringify(end.result)] : ['error', JSON.stringify(end.error)];
       const events = [...end.events, doneEvent(status, message.messageId)].map((event) => JSON.stringify(event));
       const cited = end.status === 'answered' ? [...new Set(end.citedAssets)].map(assetTag) : [];
-      const told = [events.length, ...events, cited.length, ...cited, ...messageArguments(message)];
+      const prompt = end.status === 'answered' && end.prompt ? JSON.stringify(end.prompt) : '';
+      const told = [prompt, events.length, ...events, cited.length, ...cited, ...messageArguments(message)];
       const args = [questionId, token, randomUUID(), at, status, ...outcome, ...told];
       return deliveriesOf(await client.run(scripts.FINISH_QUESTION, [...keysOf(questionId), ...outbox], args));
     },
@@ -190,12 +192,15 @@ export function redisQuestions(client: LedgerClient, { questions: keys, outbox }
 
     async pruneQuestions({
       before,
+      reviewedBefore,
       at,
       limit,
     }: Parameters<QuestionLedger['pruneQuestions']>[0]): Promise<{ tenant: string; questionId: string }[]> {
       await client.run(scripts.PRUNE_KEPT, keys.shared, [at, limit]);
-      const range = ['-inf', `(${before}`, 'BYSCORE', 'LIMIT', 0, limit] as const;
-      const ids = asList(await client.call('zrange', finished, ...range)).map(asText);
+      const endedIn = async (set: string, time: number, most: number): Promise<string[]> =>
+        asList(await client.call('zrange', set, '-inf', `(${time}`, 'BYSCORE', 'LIMIT', 0, most)).map(asText);
+      const ids = await endedIn(finished, before, limit);
+      if (ids.length < limit) ids.push(...(await endedIn(reviewed, reviewedBefore, limit - ids.length)));
       const known = await readTenants(ids);
       for (const page of pagesOf(ids)) await Promise.all(page.map(drop));
       return known.map(({ tenant, questionId }) => ({ tenant, questionId }));
@@ -241,7 +246,7 @@ function deliveriesOf(reply: unknown): { deliveryIds: string[] } | null {
   return reply === null ? null : { deliveryIds: asList(reply).map(asText) };
 }
 
-function toQuestion(questionId: string, fields: Map<string, string>): Question | null {
+export function toQuestion(questionId: string, fields: Map<string, string>): Question | null {
   if (fields.size === 0) return null;
   const timeOf = (name: string): number | null => (fields.has(name) ? asNumber(fields.get(name)) : null);
   const result = fields.get('result');

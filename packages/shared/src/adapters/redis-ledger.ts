@@ -6,6 +6,7 @@ import { redisAudits } from './redis-ledger-audits.ts';
 import { redisChunks } from './redis-ledger-chunks.ts';
 import { openLedgerClient, type LedgerClient } from './redis-ledger-client.ts';
 import { redisFailures } from './redis-ledger-failures.ts';
+import { redisFeedback } from './redis-ledger-feedback.ts';
 import { openLedgerFormat, warnOfRedisSettings } from './redis-ledger-format.ts';
 import { redisIngestions } from './redis-ledger-ingestions.ts';
 import { ledgerKeys, type LedgerKeys } from './redis-ledger-keys.ts';
@@ -65,6 +66,7 @@ export class RedisLedger implements Ledger {
   readonly #audits: ReturnType<typeof redisAudits>;
   readonly #migrations: ReturnType<typeof redisMigrations>;
   readonly #questions: ReturnType<typeof redisQuestions>;
+  readonly #feedback: ReturnType<typeof redisFeedback>;
   readonly #webhooks: ReturnType<typeof redisWebhooks>;
   readonly #settingsKey: string;
 
@@ -79,6 +81,7 @@ export class RedisLedger implements Ledger {
     this.#audits = redisAudits(client, keys.audits);
     this.#migrations = redisMigrations(client, keys);
     this.#questions = redisQuestions(client, keys);
+    this.#feedback = redisFeedback(client, keys);
     this.#webhooks = redisWebhooks(client, keys);
     this.#settingsKey = keys.settings;
   }
@@ -174,6 +177,9 @@ export class RedisLedger implements Ledger {
   recheckQuestions: Ledger['recheckQuestions'] = (limit) => this.#questions.recheckQuestions(limit);
   settleRecheck: Ledger['settleRecheck'] = (id) => this.#questions.settleRecheck(id);
   pruneQuestions: Ledger['pruneQuestions'] = (options) => this.#questions.pruneQuestions(options);
+  putReview: Ledger['putReview'] = (tenant, id, review) => this.#feedback.putReview(tenant, id, review);
+  getReviewed: Ledger['getReviewed'] = (tenant, id) => this.#feedback.getReviewed(tenant, id);
+  listReviewed: Ledger['listReviewed'] = (tenant, options) => this.#feedback.listReviewed(tenant, options);
   addWebhook: Ledger['addWebhook'] = (webhook, limit) => this.#webhooks.addWebhook(webhook, limit);
   getWebhook: Ledger['getWebhook'] = (tenant, id) => this.#webhooks.getWebhook(tenant, id);
   listWebhooks: Ledger['listWebhooks'] = (tenant) => this.#webhooks.listWebhooks(tenant);

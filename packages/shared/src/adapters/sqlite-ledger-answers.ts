@@ -1,6 +1,7 @@
 import type { QuestionEventData } from '../contracts/questions.ts';
 import type { Question, QuestionEnd, QuestionStatus, StoredQuestionEvent } from '../ports/question-ledger.ts';
 import type { OutboxMessage } from '../ports/webhook-ledger.ts';
+import { keepPrompt } from './sqlite-ledger-feedback.ts';
 import { addMessage } from './sqlite-ledger-outbox.ts';
 import { toQuestion } from './sqlite-ledger-questions.ts';
 import { text, type LedgerDatabase } from './sqlite-ledger-rows.ts';
@@ -96,6 +97,7 @@ export function answerMethods(database: LedgerDatabase) {
           end.status === 'failed' ? end.error.detail : null,
           citedAssets.length > 0 ? at : null,
         );
+        if (end.status === 'answered' && end.prompt) keepPrompt(database, questionId, end.prompt);
         addEvents(questionId, [...end.events, { type: 'done', status, eventId: message.messageId }]);
         for (const assetId of citedAssets) {
           sql(

@@ -1,5 +1,6 @@
 import type { SqliteFormat } from './sqlite-database.ts';
 import { AUDITS_LAYOUT } from './sqlite-ledger-audits.ts';
+import { FEEDBACK_LAYOUT } from './sqlite-ledger-feedback.ts';
 import { MIGRATIONS_DDL } from './sqlite-ledger-migrations.ts';
 import { OUTBOX_LAYOUT } from './sqlite-ledger-outbox.ts';
 import { QUESTIONS_LAYOUT } from './sqlite-ledger-questions.ts';
@@ -74,5 +75,6 @@ export const LEDGER_FORMAT: SqliteFormat = {
     MIGRATIONS_DDL,
     QUESTIONS_LAYOUT,
     OUTBOX_LAYOUT,
+    FEEDBACK_LAYOUT,
   ],
 };

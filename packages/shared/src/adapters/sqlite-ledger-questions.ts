@@ -145,6 +145,7 @@ export function questionMethods({ sql, transaction }: LedgerDatabase) {
 
     pruneQuestions({
       before,
+      reviewedBefore,
       at,
       limit,
     }: Parameters<QuestionLedger['pruneQuestions']>[0]): { tenant: string; questionId: string }[] {
@@ -153,13 +154,16 @@ export function questionMethods({ sql, transaction }: LedgerDatabase) {
           `DELETE FROM ledger_question_keys WHERE (tenant, key) IN (
              SELECT tenant, key FROM ledger_question_keys WHERE keep_until <= ? ORDER BY keep_until LIMIT ?)`,
         ).run(at, limit);
-        return sql(
-          `DELETE FROM ledger_questions WHERE rowid IN (
-             SELECT rowid FROM ledger_questions WHERE finished_at IS NOT NULL AND finished_at < ? ORDER BY finished_at LIMIT ?)
-           RETURNING tenant, question_id`,
-        )
-          .all(before, limit)
-          .map((row) => ({ tenant: text(row['tenant']), questionId: text(row['question_id']) }));
+        const drop = (which: string, time: number, most: number) =>
+          sql(
+            `DELETE FROM ledger_questions WHERE rowid IN (
+               SELECT rowid FROM ledger_questions WHERE finished_at < ? AND ${which} ORDER BY finished_at LIMIT ?)
+             RETURNING tenant, question_id`,
+          )
+            .all(time, most)
+            .map((row) => ({ tenant: text(row['tenant']), questionId: text(row['question_id']) }));
+        const dropped = drop('finished_at IS NOT NULL AND reviewed_at IS NULL', before, limit);
+        return [...dropped, ...drop('reviewed_at IS NOT NULL', reviewedBefore, limit - dropped.length)];
       });
     },
   };

@@ -7,6 +7,7 @@ import { auditMethods } from './sqlite-ledger-audits.ts';
 import { chunkMethods } from './sqlite-ledger-chunks.ts';
 import { failureMethods } from './sqlite-ledger-failures.ts';
 import { deliveryMethods } from './sqlite-ledger-deliveries.ts';
+import { feedbackMethods } from './sqlite-ledger-feedback.ts';
 import { LEDGER_FORMAT } from './sqlite-ledger-format.ts';
 import { ingestionMethods } from './sqlite-ledger-ingestions.ts';
 import { leaseMethods } from './sqlite-ledger-leases.ts';
@@ -45,6 +46,7 @@ function methods(db: DatabaseSync) {
     ...migrationMethods(database),
     ...questionMethods(database),
     ...answerMethods(database),
+    ...feedbackMethods(database),
     ...webhookMethods(database),
     ...outboxMethods(database),
     ...deliveryMethods(database),

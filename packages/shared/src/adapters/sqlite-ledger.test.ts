@@ -67,7 +67,7 @@ test('a file of format 2 is opened with all it holds, and does what is new', asy
       await ledger.close();
     }
     const migrated = new DatabaseSync(file);
-    expect(migrated.prepare('PRAGMA user_version').get()).toMatchObject({ user_version: 8 });
+    expect(migrated.prepare('PRAGMA user_version').get()).toMatchObject({ user_version: 9 });
     migrated.close();
   } finally {
     await rm(folder, { recursive: true });
@@ -114,7 +114,7 @@ test('a file of format 6 is opened with all it holds, and takes questions and we
       await ledger.close();
     }
     const migrated = new DatabaseSync(file);
-    expect(migrated.prepare('PRAGMA user_version').get()).toMatchObject({ user_version: 8 });
+    expect(migrated.prepare('PRAGMA user_version').get()).toMatchObject({ user_version: 9 });
     expect(migrated.prepare('PRAGMA foreign_key_check').all()).toEqual([]);
     migrated.close();
   } finally {

@@ -112,6 +112,9 @@ export class SqliteLedger implements Ledger {
   recheckQuestions: Ledger['recheckQuestions'] = (limit) => this.#thread.call('recheckQuestions', limit);
   settleRecheck: Ledger['settleRecheck'] = (id) => this.#thread.call('settleRecheck', id);
   pruneQuestions: Ledger['pruneQuestions'] = (options) => this.#thread.call('pruneQuestions', options);
+  putReview: Ledger['putReview'] = (tenant, id, review) => this.#thread.call('putReview', tenant, id, review);
+  getReviewed: Ledger['getReviewed'] = (tenant, id) => this.#thread.call('getReviewed', tenant, id);
+  listReviewed: Ledger['listReviewed'] = (tenant, options) => this.#thread.call('listReviewed', tenant, options);
   addWebhook: Ledger['addWebhook'] = (webhook, limit) => this.#thread.call('addWebhook', webhook, limit);
   getWebhook: Ledger['getWebhook'] = (tenant, id) => this.#thread.call('getWebhook', tenant, id);
   listWebhooks: Ledger['listWebhooks'] = (tenant) => this.#thread.call('listWebhooks', tenant);

@@ -2,6 +2,7 @@ import type { Change } from '../contracts/changes.ts';
 import type { ItemRecord, Source } from '../contracts/records.ts';
 import type { ErrorCode } from '../runtime/errors.ts';
 import type { AuditLedger } from './audit-ledger.ts';
+import type { FeedbackLedger } from './feedback-ledger.ts';
 import type { MigrationLedger } from './migration-ledger.ts';
 import type { QuestionLedger } from './question-ledger.ts';
 import type { WebhookLedger } from './webhook-ledger.ts';
@@ -137,7 +138,7 @@ export interface ApiKey {
  * index. Every method is one atomic step and durable when it returns. Errors: `ingestion_not_found`, `ledger_unavailable`,
  * `ledger_full`.
  */
-export interface Ledger extends AuditLedger, MigrationLedger, QuestionLedger, WebhookLedger {
+export interface Ledger extends AuditLedger, FeedbackLedger, MigrationLedger, QuestionLedger, WebhookLedger {
   createIngestion(ingestion: {
     ingestionId: string;
     tenant: string;

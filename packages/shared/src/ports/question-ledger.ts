@@ -1,3 +1,4 @@
+import type { KeptPrompt } from '../contracts/feedback.ts';
 import type { AskedQuestion, QuestionEventData, QuestionResult } from '../contracts/questions.ts';
 import type { ErrorCode } from '../runtime/errors.ts';
 import type { OutboxMessage } from './webhook-ledger.ts';
@@ -35,10 +36,12 @@ export type QuestionEnd = {
   /** Told to who listens, before `done`, which `finishQuestion` adds by itself with `message.messageId`. */
   events: QuestionEventData[];
   message: OutboxMessage;
-} & (
-  | { status: 'answered'; result: QuestionResult; citedAssets: string[] }
-  | { status: 'failed'; error: { code: ErrorCode; detail: string | null } }
-);
+} &
+  /** `prompt`: absent where no model was asked. */
+  (
+    | { status: 'answered'; result: QuestionResult; citedAssets: string[]; prompt?: KeptPrompt }
+    | { status: 'failed'; error: { code: ErrorCode; detail: string | null } }
+  );
 
 /**
  * Questions, what is told while they are worked, and which answers cite what. Every method is one atomic step and durable when it
@@ -105,6 +108,14 @@ export interface QuestionLedger {
    */
   recheckQuestions(limit: number): Promise<{ tenant: string; questionId: string }[]>;
   settleRecheck(questionId: string): Promise<void>;
-  /** Drops what finished before `before`, with its events, and idempotency keys past their time; at most `limit` questions. Answers the dropped ones. */
-  pruneQuestions(options: { before: number; at: number; limit: number }): Promise<{ tenant: string; questionId: string }[]>;
+  /**
+   * Drops what finished before `before`, or, where it was reviewed, before `reviewedBefore`, with its events, prompt and reviews, and
+   * idempotency keys past their time; at most `limit` questions. Answers the dropped ones.
+   */
+  pruneQuestions(options: {
+    before: number;
+    reviewedBefore: number;
+    at: number;
+    limit: number;
+  }): Promise<{ tenant: string; questionId: string }[]>;
 }

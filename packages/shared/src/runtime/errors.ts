@@ -77,6 +77,11 @@ export const ERRORS = {
     httpStatus: 500,
   },
   question_too_long: { message: "The question does not fit the model's context.", retryable: false, httpStatus: 422 },
+  feedback_full: {
+    message: 'So many reviewers have judged this answer that no further one is taken.',
+    retryable: false,
+    httpStatus: 409,
+  },
   question_image_not_found: { message: 'The answer has no such picture.', retryable: false, httpStatus: 404 },
   idempotency_key_reused: {
     message: 'The idempotency key was used for another question.',

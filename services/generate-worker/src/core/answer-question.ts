@@ -9,6 +9,7 @@ import { claimQuestion, QuestionLeft, type ClaimedQuestion } from './claimed-que
 import { generateAnswer, type GeneratedAnswer } from './generate-answer.ts';
 import { checkClaims } from './grounding/check-claims.ts';
 import { parseAnswer } from './grounding/parse-answer.ts';
+import { keptPromptOf } from './kept-prompt.ts';
 import { retrieve, type Retrieved } from './retrieve.ts';
 import { TokenStream } from './token-stream.ts';
 
@@ -154,7 +155,8 @@ async function workOn(
     usage: { ...answer.generated.usage, images: answer.prompt.pictures.length },
   };
   const { citations, boxes, images, claims } = result;
-  return ended(deps, question, result, [{ type: 'citations', attempt, citations, boxes, images, claims }]);
+  const prompt = keptPromptOf(answer.prompt, deps.generator.profile);
+  return { ...ended(deps, question, result, [{ type: 'citations', attempt, citations, boxes, images, claims }]), prompt };
 }
 
 function ended(

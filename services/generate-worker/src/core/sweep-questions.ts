@@ -17,21 +17,26 @@ export async function driveOwedQuestions(deps: {
   return owed.length;
 }
 
-/** Drops questions that ended longer ago than `keepMs`, with their pictures. `giveUpAfterMs`: how long one may wait before it ends. Answers how many. */
+/**
+ * Drops questions that ended longer ago than `keepMs`, those whose answers were reviewed longer ago than `keepReviewedMs` where that is more, with
+ * their pictures. `giveUpAfterMs`: how long one may wait before it ends. Answers how many.
+ */
 export async function pruneQuestions(
   deps: { ledger: Pick<QuestionLedger, 'pruneQuestions'>; store: Pick<ObjectStore, 'delete' | 'expire'>; now: () => number },
-  { keepMs, giveUpAfterMs }: { keepMs: number; giveUpAfterMs: number },
+  { keepMs, keepReviewedMs, giveUpAfterMs }: { keepMs: number; keepReviewedMs: number; giveUpAfterMs: number },
 ): Promise<number> {
   let count = 0;
+  const longestMs = Math.max(keepMs, keepReviewedMs);
   for (;;) {
     const at = deps.now();
-    const dropped = await deps.ledger.pruneQuestions({ before: at - keepMs, at, limit: PRUNED_A_STEP });
+    const times = { before: at - keepMs, reviewedBefore: at - longestMs, at };
+    const dropped = await deps.ledger.pruneQuestions({ ...times, limit: PRUNED_A_STEP });
     for (const { tenant, questionId } of dropped)
       await deps.store.delete({ bucket: SYSTEM_BUCKET, key: questionPictureKey(tenant, questionId) });
     count += dropped.length;
     if (dropped.length < PRUNED_A_STEP) break;
   }
   // What was left over by those who died between a picture and its question, or between a question and its picture.
-  await deps.store.expire({ bucket: SYSTEM_BUCKET, prefix: 'questions/', olderThanMs: 2 * keepMs + giveUpAfterMs });
+  await deps.store.expire({ bucket: SYSTEM_BUCKET, prefix: 'questions/', olderThanMs: keepMs + longestMs + giveUpAfterMs });
   return count;
 }
