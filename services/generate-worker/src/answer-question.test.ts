@@ -64,6 +64,22 @@ test('a question is answered with its sources, its boxes on their picture, and w
   expect(types).toContain('tokens');
 });
 
+test('the prompt is kept with the answer as the model server was sent it', async () => {
+  const rig = await withParts({ always: { text: 'The red cooler fits AM4 [1].' } });
+  const { questionId } = await answered(rig, { question: 'Does the red cooler fit AM4?' });
+  const kept = (await rig.ledger.getReviewed('default', questionId))?.prompt;
+  const [request] = rig.server.requests;
+  const texts = kept?.content.filter((part) => typeof part === 'string') ?? [];
+  for (const text of [kept?.system ?? '?', ...texts]) expect(request?.text).toContain(text);
+  expect(kept?.content.filter((part) => typeof part === 'number')).toEqual([0, 1]);
+  expect(kept?.sources[0]).toEqual({ n: 1, assetId: rig.red, itemId: 'cooler-red', title: 'Red cooler' });
+  expect(kept?.pictures).toMatchObject([
+    { source: 1, object: { key: 'cooler-red.png', eTag: expect.any(String) }, widthPx: 120, heightPx: 90, orientation: 1 },
+    { source: 2 },
+  ]);
+  expect(kept).toMatchObject({ boxFrame: 'thousand', imageSidePx: 200, structured: false });
+});
+
 test('the model is shown the sources by relevance with their pictures, and the question', async () => {
   const rig = await withParts();
   await answered(rig, { question: 'Does the red cooler fit AM4?' });

@@ -37,6 +37,7 @@ import type { RateLimitStore } from './rate-limits.ts';
 import { auditRoutes } from './routes/audit-routes.ts';
 import { assetRoutes } from './routes/asset-routes.ts';
 import { changeRoutes } from './routes/change-routes.ts';
+import { feedbackRoutes } from './routes/feedback-routes.ts';
 import { ingestionControlRoutes } from './routes/ingestion-control-routes.ts';
 import { ingestionRoutes } from './routes/ingestion-routes.ts';
 import { itemRoutes } from './routes/item-routes.ts';
@@ -171,7 +172,9 @@ export async function createQueryApi(
   const { maxPictureBytes } = config;
   const annotator = new SharpAnnotator({ ...DEFAULT_DECODE_LIMITS, maxPictureBytes });
   const draw: QuestionPictureDeps['draw'] = (bytes, boxes, maxPx) => annotator.draw(bytes, boxes, maxPx);
-  questionImageRoutes(app, { pictures: new QuestionPictures({ ledger, store, index, draw, gate, maxPictureBytes }) });
+  const pictures = new QuestionPictures({ ledger, store, index, draw, gate, maxPictureBytes });
+  questionImageRoutes(app, { pictures });
+  feedbackRoutes(app, { ledger, pictures, now });
   // A removal that takes a record off a picture encodes what stays and writes it: both of one version.
   const removal = (): RemoveDeps => {
     const { index, encoder } = versions.current();

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { auditFindingsKey, reportKey, SYSTEM_BUCKET, tenantPrefixes } from '@sightline/shared/contracts/ids';
 import { newMigration } from '@sightline/shared/testing/migration-builder';
-import { newAsked, newMessage, newWebhook } from '@sightline/shared/testing/question-builder';
+import { newAsked, newMessage, newPrompt, newReview, newWebhook } from '@sightline/shared/testing/question-builder';
 import { createApiKey } from './core/api-keys.ts';
 import { openRig, type Rig } from './testing/query-api-rig.ts';
 import { doneId, QuestionWorker, retrieved, tokens } from './testing/question-worker.ts';
@@ -146,7 +146,9 @@ async function askQuestions(ledger: Rig['ledger'], tenant: string): Promise<stri
     await ledger.createQuestion(question, { maxBacklog: 10, idempotency });
     await worker.take(questionId);
     await worker.tell(questionId, retrieved(1), tokens(1, mark));
-    if (questionId.endsWith('answered')) await worker.answer(tenant, questionId, { answer: mark });
+    if (!questionId.endsWith('answered')) continue;
+    await worker.answer(tenant, questionId, { answer: mark }, newPrompt({ system: mark }));
+    await ledger.putReview(tenant, questionId, newReview({ reviewer: mark, note: mark }));
   }
   return ids;
 }
@@ -400,6 +402,19 @@ const ATTEMPTS: Record<string, fc.Arbitrary<Asked>> = {
     .tuple(path('/v1/questions/{id}/events', someQuestion), fc.constantFrom('', '1', doneId('alpha-answered'), 'x'))
     .map(([url, lastEventId]): Asked => ({ method: 'GET', url, headers: { 'last-event-id': lastEventId } })),
   'GET /v1/questions/{question_id}/images/{n}': get(path('/v1/questions/{id}/images/1', someQuestion)),
+  'POST /v1/questions/{question_id}/feedback': post(
+    path('/v1/questions/{id}/feedback', someQuestion),
+    fc.constantFrom<object>(
+      { verdict: 'wrong', corrected_answer: 'Mine [1].', reviewer: MARK.slice(0, 5) },
+      { verdict: 'right' },
+      { verdict: 'right', tenant: 'alpha' },
+    ),
+  ),
+  'GET /v1/questions/{question_id}/feedback': get(path('/v1/questions/{id}/feedback', someQuestion)),
+  'GET /v1/feedback': get(
+    fc.constantFrom('/v1/feedback?limit=50', '/v1/feedback?since=1970-01-01T00:00:00Z', '/v1/feedback?tenant=alpha'),
+  ),
+  'GET /v1/questions/{question_id}/prompt/pictures/{n}': get(path('/v1/questions/{id}/prompt/pictures/1', someQuestion)),
   'DELETE /v1/questions/{question_id}': remove(path('/v1/questions/{id}', someQuestion)),
   'POST /v1/keys': post(
     at('/v1/keys'),
@@ -466,6 +481,7 @@ async function stateOfAlpha(): Promise<string> {
     alpha.questions.map(async (questionId) => ({
       question: await rig.ledger.getQuestion('alpha', questionId),
       events: await rig.ledger.questionEvents('alpha', questionId, { after: 0, limit: 100 }),
+      reviewed: await rig.ledger.getReviewed('alpha', questionId),
     })),
   );
   const webhooks = await rig.ledger.listWebhooks('alpha');
@@ -540,6 +556,9 @@ test("no request of a tenant's key reads or changes anything of another tenant",
     'GET /v1/questions',
     'GET /v1/questions/{question_id}',
     'GET /v1/questions/{question_id}/events',
+    'POST /v1/questions/{question_id}/feedback',
+    'GET /v1/questions/{question_id}/feedback',
+    'GET /v1/feedback',
     'GET /v1/changes',
     'GET /v1/changes/failures',
     'POST /v1/changes/retry',

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import type { KeptPrompt } from '@sightline/shared/contracts/feedback';
 import type { AnswerImage, Citation } from '@sightline/shared/contracts/questions';
 import type { ObjectStore } from '@sightline/shared/ports/object-store';
 import type { QuestionLedger } from '@sightline/shared/ports/question-ledger';
@@ -44,7 +45,7 @@ export class QuestionPictures {
       throw new SightlineError('question_state', `It is ${question.status}; pictures come with the answer.`);
     const image = question.result.images.find((image) => image.n === n);
     if (!image) throw new SightlineError('question_image_not_found');
-    await this.#assertNotRemoved(tenant, image, question.result.citations);
+    await this.#assertNotRemoved(tenant, assetOf(image, question.result.citations));
     const head = await this.#deps.store.head(image.object);
     if (!head) throw new SightlineError('object_not_found');
     if (head.eTag !== image.object.eTag) throw changed();
@@ -52,21 +53,39 @@ export class QuestionPictures {
     return { tag: tagOf(image, boxes, maxPx), read: () => this.#deps.gate.run(() => this.#draw(image, boxes, maxPx)) };
   }
 
+  /**
+   * The bytes of the prompt's picture `n`, from 1, as they are stored. Errors: `question_image_not_found`, `object_not_found`, `object_changed`, those of
+   * the store, `overloaded`.
+   */
+  async shown(tenant: string, prompt: KeptPrompt | null, n: number): Promise<Buffer> {
+    const picture = prompt?.pictures[n - 1];
+    if (!prompt || !picture) throw new SightlineError('question_image_not_found');
+    await this.#assertNotRemoved(tenant, prompt.sources.find((source) => source.n === picture.source)?.assetId);
+    return this.#deps.gate.run(() => this.#read(picture.object));
+  }
+
   /** What was taken off the index is not shown any more, whoever cited it. */
-  async #assertNotRemoved(tenant: string, { citationId }: AnswerImage, citations: Citation[]): Promise<void> {
-    const assetId = citations.find((citation) => citation.citationId === citationId)?.assetId;
+  async #assertNotRemoved(tenant: string, assetId: string | undefined): Promise<void> {
     if (assetId === undefined) return;
     const point = (await this.#deps.index.get(tenant, [assetId])).get(assetId);
     if (!point || point.deleted) throw new SightlineError('object_not_found', 'It was removed, or has gone, since it was cited.');
   }
 
   async #draw({ object }: AnswerImage, boxes: BoxToDraw[], maxPx: number): Promise<Buffer> {
-    const { store, draw, maxPictureBytes } = this.#deps;
+    return this.#deps.draw(await this.#read(object), boxes, maxPx);
+  }
+
+  async #read(object: AnswerImage['object']): Promise<Buffer> {
+    const { store, maxPictureBytes } = this.#deps;
     const { bytes } = await store.get(object, { maxBytes: maxPictureBytes, ifMatch: object.eTag }).catch((error: unknown) => {
       throw error instanceof SightlineError && error.code === 'object_changed' ? changed(error) : error;
     });
-    return draw(bytes, boxes, maxPx);
+    return bytes;
   }
+}
+
+function assetOf({ citationId }: AnswerImage, citations: Citation[]): string | undefined {
+  return citations.find((citation) => citation.citationId === citationId)?.assetId;
 }
 
 /** Boxes are of the picture that the model saw: on another one they would show what is not there. */

@@ -1,3 +1,4 @@
+import type { KeptPrompt } from '@sightline/shared/contracts/feedback';
 import type { QuestionEventData, QuestionResult } from '@sightline/shared/contracts/questions';
 import type { Ledger } from '@sightline/shared/ports/ledger';
 import type { QuestionEnd } from '@sightline/shared/ports/question-ledger';
@@ -43,8 +44,9 @@ export class QuestionWorker {
     return this.#ledger.renewQuestion(questionId, { token: this.#token, claimMs: CLAIM_MS, at: Date.now() });
   }
 
-  async answer(tenant: string, questionId: string, result: Partial<QuestionResult> = {}): Promise<void> {
-    await this.#end(tenant, questionId, { status: 'answered', result: newResult(result), citedAssets: [] });
+  async answer(tenant: string, questionId: string, result: Partial<QuestionResult> = {}, prompt?: KeptPrompt): Promise<void> {
+    const end = { status: 'answered' as const, result: newResult(result), citedAssets: [], ...(prompt && { prompt }) };
+    await this.#end(tenant, questionId, end);
   }
 
   async fail(tenant: string, questionId: string, error: Extract<QuestionEnd, { status: 'failed' }>['error']): Promise<void> {

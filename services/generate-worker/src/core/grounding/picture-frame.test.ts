@@ -5,6 +5,7 @@ import {
   letterboxFrame,
   mapBox,
   uprightSize,
+  writeBox,
   type Box,
   type PictureFrame,
   type PictureStep,
@@ -183,6 +184,34 @@ test('a model that writes whole pixels of its square is off by half such a pixel
       },
     ),
     { numRuns: 1000 },
+  );
+});
+
+test('a box that is written for the model is read back to within one of its numbers, however thin it is', () => {
+  fc.assert(
+    fc.property(
+      size,
+      orientation,
+      fc.integer({ min: 16, max: 1600 }),
+      fc.tuple(part, part, part, part),
+      fc.constantFrom<BoxFrame>('square_pixels', 'unit', 'thousand', 'picture_pixels'),
+      (stored, exif, sidePx, parts, boxFrame) => {
+        const frame = letterboxFrame(stored, exif, sidePx);
+        const box = boxIn(stored, parts);
+        const numbers = writeBox(box, boxFrame, frame);
+        for (const n of numbers) expect(Number.isInteger(boxFrame === 'unit' ? Math.round(n * 1e6) / 1e3 : n)).toBe(true);
+        const mapped = mapBox(numbers, boxFrame, frame);
+        if (boxFrame === 'picture_pixels') return expect(mapped?.pixels).toEqual(box);
+        const [resize] = frame.steps;
+        const upright = uprightSize(stored, exif);
+        const step = boxFrame === 'square_pixels' ? 1 : sidePx / 1_000;
+        const most = step * Math.max(upright.widthPx / resize!.widthPx, upright.heightPx / resize!.heightPx);
+        // A side that letterboxing made one pixel thin holds a box or none.
+        if (mapped === null) return expect(Math.min(resize!.widthPx, resize!.heightPx)).toBeLessThanOrEqual(1);
+        mapped.pixels.forEach((edge, i) => expect(Math.abs(edge - box[i]!)).toBeLessThanOrEqual(most + 1 + 1e-9));
+      },
+    ),
+    { numRuns: 3000 },
   );
 });
 

@@ -76,6 +76,35 @@ export function mapBox(written: readonly number[], boxFrame: BoxFrame, frame: Pi
   };
 }
 
+/**
+ * The other way: a box of the stored picture as a model that writes in `boxFrame` would write it, in whole numbers (`unit`: thousandths), at least one wide
+ * and high. Of what the steps cut away nothing is left; a box that lies in that alone becomes a sliver at its edge.
+ */
+export function writeBox(pixels: Box, boxFrame: BoxFrame, frame: PictureFrame): Box {
+  let size = uprightSize(frame, frame.orientation);
+  let box = toUpright(pixels, size, frame.orientation);
+  for (const step of boxFrame === 'picture_pixels' ? [] : frame.steps) {
+    if (step.kind === 'resize') box = scale(box, step.widthPx / size.widthPx, step.heightPx / size.heightPx);
+    else if (step.kind === 'crop') box = shift(box, -step.leftPx, -step.topPx);
+    else box = shift(box, step.leftPx, step.topPx);
+    size = { widthPx: step.widthPx, heightPx: step.heightPx };
+    box = clamp(box, size);
+  }
+  if (boxFrame === 'unit' || boxFrame === 'thousand') {
+    box = scale(box, 1_000 / size.widthPx, 1_000 / size.heightPx);
+  }
+  const [left, right] = wholeEdges(box[0], box[2]);
+  const [top, bottom] = wholeEdges(box[1], box[3]);
+  return boxFrame === 'unit' ? ([left, top, right, bottom].map((n) => n / 1_000) as Box) : [left, top, right, bottom];
+}
+
+/** To the nearest whole numbers; one that is thinner than that is widened to the side that it lies on, which is within what was shown. */
+function wholeEdges(from: number, to: number): [number, number] {
+  const [low, high] = [Math.round(from), Math.round(to)];
+  if (high > low) return [low, high];
+  return (from + to) / 2 < low ? [low - 1, low] : [low, low + 1];
+}
+
 /** Back from the model's canvas to the upright picture. */
 function throughSteps(written: Box, boxFrame: BoxFrame, frame: PictureFrame): Box {
   const sizes = [uprightSize(frame, frame.orientation)];
