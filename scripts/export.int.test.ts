@@ -98,7 +98,11 @@ test('what was reviewed becomes a set: examples, their pictures as the model saw
     image: expect.stringMatching(/^[0-9a-f]{64}\.png$/),
     system: 'You answer questions.',
     conversations: [
-      { from: 'human', value: 'Source [1]\nPicture of source [1]:\n<image>\nQuestion:\nWhich hole of part 3?' },
+      {
+        from: 'human',
+        value: 'Source [1]\nPicture of source [1]:\n<image>\nQuestion:\nWhich hole of part 3?',
+        parts: ['Source [1]', 'Picture of source [1]:', '<image>', 'Question:\nWhich hole of part 3?'],
+      },
       { from: 'gpt', value: 'The left hole [1] [[24,30,48,48]].' },
     ],
   });

@@ -8,7 +8,8 @@ import { splitExamples } from '@sightline/generate-worker/core/training/split-ex
 export interface SetExample {
   id: string;
   system: string | null;
-  human: string;
+  /** The parts of the turn, `<image>` for each picture. */
+  human: string[];
   gpt: string;
   /** Names within `images/`, in the order of the `<image>`s. */
   images: string[];
@@ -131,7 +132,7 @@ function entryOf({ id, system, human, gpt, images }: SetExample) {
     image: images.length === 1 ? first : images,
     ...(system !== null && { system }),
     conversations: [
-      { from: 'human', value: human },
+      { from: 'human', value: human.join('\n'), parts: human },
       { from: 'gpt', value: gpt },
     ],
   };

@@ -1,3 +1,4 @@
+import { answerFeedback } from './answer-feedback.js';
 import { checks, making, ms, remarks, staleNote, VERDICTS } from './answer-notes.js';
 import { answerBlocks, textSoFar } from './answer-text.js';
 import { showPicture } from './asset-picture.js';
@@ -127,6 +128,7 @@ export function answerView(root, { question, say, onCancel }) {
       ...pictures(view),
       ...checks(view.claims),
       ...remarks(view.warnings),
+      answerFeedback(view),
       making(view),
     );
     end(

@@ -3,6 +3,7 @@ import type { FastifyInstance } from 'fastify';
 
 const SCRIPTS = [
   'page.js',
+  'answer-feedback.js',
   'answer-notes.js',
   'answer-text.js',
   'answer-view.js',

@@ -81,7 +81,7 @@ test('a right answer becomes the prompt as it was and the answer as a model writ
   expect(pipeline()).toEqual({
     id: 'q1',
     system: 'Answer from the sources.',
-    human: 'Source [1]\nCooler\nPicture of source [1]:\n<image>\nSource [2]\nFan\nQuestion:\nWhat fits?',
+    human: ['Source [1]\nCooler', 'Picture of source [1]:', '<image>', 'Source [2]\nFan', 'Question:\nWhat fits?'],
     gpt: 'It fits socket AM5 [1] [[10,30,30,60]].',
     pictures: prompt.pictures,
     restsOn: { items: ['item-1'], pictures: [1] },
@@ -93,7 +93,7 @@ test('a right answer becomes the prompt as it was and the answer as a model writ
 test('a plain question has the one picture that its answer rests on, no sources and no citations', () => {
   expect(plain()).toMatchObject({
     system: null,
-    human: '<image>\nWhat < image> fits?',
+    human: ['<image>', 'What < image> fits?'],
     gpt: 'It fits socket AM5 [[10,30,30,60]].',
   });
   const both = { ...prompt, pictures: [picture(1, 1), picture(2, 2)] };

@@ -13,8 +13,8 @@ export interface LlavaExample {
   id: string;
   /** What the pipeline tells the model first; null for a plain question. */
   system: string | null;
-  /** `<image>` stands for each picture, in their order. */
-  human: string;
+  /** The message's parts; `<image>` stands for each picture, in their order. */
+  human: string[];
   gpt: string;
   pictures: ExamplePicture[];
   /** What the answer rests on: items (assets where there is no item) and pictures, by `n`. Examples that share one are of one side of a split. */
@@ -65,7 +65,7 @@ export function llavaExample(reviewed: ReviewedQuestionView, { plain }: { plain:
   return {
     id: question.question_id,
     system: plain ? null : prompt.system,
-    human: plain ? `${IMAGE}\n${neutralise(question.question).trim()}` : humanTurn(prompt),
+    human: plain ? [IMAGE, neutralise(question.question).trim()] : humanTurn(prompt),
     gpt,
     pictures,
     restsOn: {
@@ -89,9 +89,9 @@ export function llavaExample(reviewed: ReviewedQuestionView, { plain }: { plain:
   }
 }
 
-/** The parts of the prompt, each on lines of its own. What strangers wrote in them holds no place of a picture: it was disarmed when the prompt was built. */
-function humanTurn(prompt: PromptView): string {
-  return prompt.content.map((part) => (typeof part === 'string' ? part : IMAGE)).join('\n');
+/** The parts of the prompt. What strangers wrote in them holds no place of a picture: it was disarmed when the prompt was built. */
+function humanTurn(prompt: PromptView): string[] {
+  return prompt.content.map((part) => (typeof part === 'string' ? part : IMAGE));
 }
 
 function shownOf(
