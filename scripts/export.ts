@@ -43,7 +43,7 @@ async function exportLlava(client: ApiClient, options: ExportOptions): Promise<{
     let [done, total, cursor] = [0, 0, ''];
     do {
       const query = new URLSearchParams({ ...(options.since && { since: options.since }), ...(cursor && { cursor }) });
-      const page = await patiently(() => client.get(`/v1/feedback?${query}`, feedbackList));
+      const page = await patiently(() => client.get(`/v1/feedback?${query.toString()}`, feedbackList));
       total = page.total ?? total;
       for (const reviewed of page.reviewed) {
         options.signal.throwIfAborted();
@@ -55,7 +55,10 @@ async function exportLlava(client: ApiClient, options: ExportOptions): Promise<{
         } else {
           leftOut.delete(id);
           await writer.addExample(made);
-          if (reviewed.prompt) sides.add(reviewed.prompt.image_side_px) && frames.add(reviewed.prompt.box_frame);
+          if (reviewed.prompt) {
+            sides.add(reviewed.prompt.image_side_px);
+            frames.add(reviewed.prompt.box_frame);
+          }
         }
         options.progress(++done, Math.max(total, done));
       }

@@ -1,7 +1,7 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { randomUUID } from 'node:crypto';
 import { Redis } from 'ioredis';
-import { newAsked, newMessage, newResult, newWebhook } from '../../testing/question-builder.ts';
+import { newAsked, newMessage, newPrompt, newResult, newReview, newWebhook } from '../../testing/question-builder.ts';
 import { openRedisServer, ownRedisMissing, type RedisServer } from '../../testing/redis-server.ts';
 import { deliveryId } from '../contracts/ids.ts';
 import type { Ledger } from '../ports/ledger.ts';
@@ -44,6 +44,7 @@ const answered = (messageId: string, more: Partial<OutboxMessage> = {}): Questio
   events: [{ type: 'tokens', attempt: 1, text: 'AM4.' }],
   result: newResult(),
   citedAssets: ['x', 'y'],
+  prompt: newPrompt(),
   message: message(messageId, more),
 });
 
@@ -91,6 +92,8 @@ else
         ]);
         const stale = message('n', { type: 'answer.stale', to: { url: 'https://example.org', secret: 'whsec_BBBB' } });
         const marked = await twice(() => ledger.markStale('q', stale, 35));
+        expect(await twice(() => ledger.putReview('t', 'q', newReview()))).toEqual([newReview()]);
+        expect(await ledger.listReviewed('t', { limit: 9 })).toMatchObject({ total: 1, reviewed: [{ prompt: newPrompt() }] });
         const own = deliveryId('m', 'w');
         expect(await twice(() => ledger.takeDelivery(own, { ...CLAIM, at: 40 }))).toMatchObject({ delivery: { sequence: 1 } });
         const settled = await twice(() =>
@@ -294,6 +297,8 @@ else
           if (n < 110) await ledger.finishQuestion(`q${n}`, 'a', answered(`m${n}`));
         }
         await ledger.cancelQuestion('t', 'q200', { eventId: 'e', at: 30 });
+        for (const id of ['q1', 'q2', 'q109'])
+          for (const reviewer of ['ann', 'bob']) await ledger.putReview('t', id, newReview({ reviewer }));
       };
       await others();
       for (const questionId of ['q0', 'q1']) await ledger.markStale(questionId, message(`stale-${questionId}`), 40);
