@@ -1,6 +1,6 @@
 /** Writes a set of LLaVA's instruction form: into a folder beside the wanted one, which takes its name when the set is whole. */
-import { createHash } from 'node:crypto';
-import { mkdir, mkdtemp, open, readdir, rename, rm, writeFile, type FileHandle } from 'node:fs/promises';
+import { createHash, randomUUID } from 'node:crypto';
+import { mkdir, open, readdir, rename, rm, writeFile, type FileHandle } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { splitExamples } from '@sightline/generate-worker/core/training/split-examples';
 
@@ -51,8 +51,8 @@ export class LlavaSetWriter {
     });
     if (there && there.length > 0) throw new Error(`${out} is not empty: name a folder that is not there yet.`);
     await mkdir(dirname(out), { recursive: true });
-    const folder = await mkdtemp(join(dirname(out), `.${basename(out)}-`));
-    await mkdir(join(folder, IMAGES));
+    const folder = join(dirname(out), `.${basename(out)}-${randomUUID()}`);
+    await mkdir(join(folder, IMAGES), { recursive: true });
     return new LlavaSetWriter(out, folder, await open(join(folder, EXAMPLES), 'w+'));
   }
 

@@ -80,6 +80,15 @@ test('the prompt is kept with the answer as the model server was sent it', async
   expect(kept).toMatchObject({ boxFrame: 'thousand', imageSidePx: 200, structured: false });
 });
 
+test('a prompt that asks for JSON is kept as one, also when the server turns out not to hold answers to a schema', async () => {
+  const rig = await withParts({ refuses: ['response_format'] }, { structured: 'auto' });
+  const { questionId } = await answered(rig, { question: 'Does the red cooler fit AM4?' });
+  expect(rig.deps.generator.profile.structured).toBe(false);
+  const kept = (await rig.ledger.getReviewed('default', questionId))?.prompt;
+  expect(kept?.system).toContain('JSON');
+  expect(kept?.structured).toBe(true);
+});
+
 test('the model is shown the sources by relevance with their pictures, and the question', async () => {
   const rig = await withParts();
   await answered(rig, { question: 'Does the red cooler fit AM4?' });

@@ -26,6 +26,8 @@ export interface BuiltPrompt {
   sources: (Source & { shownText: string })[];
   /** In the order of the prompt. */
   pictures: { of: 'question' | number; picture: ReadyPicture }[];
+  /** It asks for JSON; what is known of the server may change while it answers. */
+  structured: boolean;
   /** Each a code, a colon, and what it means. */
   warnings: string[];
 }
@@ -112,7 +114,7 @@ export function buildPrompt(
   }
   if (input.questionPicture) show('question', texts.question_picture, input.questionPicture);
   content.push({ type: 'text', text: `${texts.question_heading}\n${question}` });
-  return { system, content, sources: kept, pictures, warnings };
+  return { system, content, sources: kept, pictures, structured: profile.structured, warnings };
 }
 
 /** A prompt as the model server takes it. */

@@ -18,6 +18,6 @@ export function keptPromptOf(built: BuiltPrompt, profile: ModelProfile): KeptPro
     })),
     boxFrame: profile.boxFrame,
     imageSidePx: profile.imageSidePx,
-    structured: profile.structured,
+    structured: built.structured,
   };
 }
