@@ -16,10 +16,12 @@ DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
 
 
 def pick_precision(dtype: str, four_bit: str) -> tuple[torch.dtype, bool, str]:
-    """(dtype, whether the language model is loaded in 4 bits, a sentence that says why). Raises SystemExit where 4 bits are demanded in vain."""
+    """(dtype, whether to load in 4 bits, a sentence that says why). Raises SystemExit where 4 bits are demanded in vain."""
     cuda = torch.cuda.is_available()
     chosen = DTYPES[dtype] if dtype != "auto" else torch.bfloat16 if cuda else torch.float32
-    missing = "no CUDA device" if not cuda else "" if importlib.util.find_spec("bitsandbytes") else "bitsandbytes is not installed"
+    missing = (
+        "no CUDA device" if not cuda else "" if importlib.util.find_spec("bitsandbytes") else "bitsandbytes is not installed"
+    )
     if four_bit == "on" and missing:
         raise SystemExit(f"--four-bit on: {missing}.")
     if four_bit != "off" and not missing:
@@ -81,13 +83,21 @@ def last_vision_layers(model: nn.Module, count: int) -> list[str]:
     return paths[len(paths) - count :]
 
 
-def add_lora(model: nn.Module, *, rank: int, alpha: int, dropout: float, unfreeze_vision: int, four_bit: bool, checkpointing: bool) -> PeftModel:
-    """Freezes the model, puts the LoRA on the language model's projections and a trained copy in the place of the freed vision layers."""
+def add_lora(
+    model: nn.Module, *, rank: int, alpha: int, dropout: float, unfreeze_vision: int, four_bit: bool, checkpointing: bool
+) -> PeftModel:
+    """Freezes the model; puts the LoRA on the language model's projections, trained copies in place of freed vision layers."""
     if four_bit:
         model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
     freed = last_vision_layers(model, unfreeze_vision) if unfreeze_vision else None
     config = LoraConfig(
-        r=rank, lora_alpha=alpha, lora_dropout=dropout, bias="none", target_modules=TARGETS, modules_to_save=freed, task_type="CAUSAL_LM"
+        r=rank,
+        lora_alpha=alpha,
+        lora_dropout=dropout,
+        bias="none",
+        target_modules=TARGETS,
+        modules_to_save=freed,
+        task_type="CAUSAL_LM",
     )
     adapted = get_peft_model(model, config)
     for parameter in adapted.parameters():
@@ -101,7 +111,7 @@ def add_lora(model: nn.Module, *, rank: int, alpha: int, dropout: float, unfreez
 
 
 def save_result(adapted: PeftModel, processor, base: Path, dtype: torch.dtype, out: Path) -> str:
-    """Writes what is served. `adapter`: the LoRA alone. `model`: a whole checkpoint, because freed vision layers do not fit into one."""
+    """Writes what is served. `adapter`: the LoRA alone. `model`: a whole checkpoint, because no adapter holds vision layers."""
     if not adapted.peft_config["default"].modules_to_save:
         adapted.save_pretrained(out)
         (out / "README.md").unlink(missing_ok=True)  # A card of placeholders, written by peft.

@@ -1,14 +1,12 @@
 """Checks this folder on tiny random models, on the CPU in about two minutes: `python check.py [--only NAME]`.
 
-Both towers that are claimed: CLIP, whose projections have the same names as the language model's, and FocalNet, which has stages. A check
-that fails raises AssertionError; the last line says how many there were.
+Both towers that are claimed: CLIP, whose projections have the same names as the language model's, and FocalNet, which has stages.
+A check that fails raises AssertionError; the last line says how many there were.
 """
 
 import argparse
 import json
 import re
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
@@ -16,17 +14,18 @@ import torch
 from peft import PeftModel
 from PIL import Image
 from safetensors.torch import load_file
-from transformers import AutoConfig, CLIPImageProcessor, FocalNetConfig, LlavaForConditionalGeneration, LlavaProcessor
+from transformers import AutoConfig, LlavaForConditionalGeneration
 
 import adapt
 import tune
+from check_material import make_models, make_set, row_of
 from encode import IGNORED, ChatEncoder, collate, messages_of
-from instruction_set import BadRow, Row, read_set
+from instruction_set import MARK, BadRow, Row, read_set, read_turn
 
-COLOURS = {"red": (200, 30, 30), "green": (30, 160, 60), "blue": (40, 70, 200), "white": (245, 245, 245)}
 # No `<|im_end|>` behind an answer, and pictures before words: the form of llava-1.5's template.
 VICUNA_TEMPLATE = (
-    "{% for m in messages %}{{ m['role'].upper() + ': ' }}{% for p in m['content'] if p['type'] == 'image' %}{{ '<image>\n' }}{% endfor %}"
+    "{% for m in messages %}{{ m['role'].upper() + ': ' }}"
+    "{% for p in m['content'] if p['type'] == 'image' %}{{ '<image>\n' }}{% endfor %}"
     "{% for p in m['content'] if p['type'] == 'text' %}{{ p['text'] + ' ' }}{% endfor %}{% endfor %}"
     "{% if add_generation_prompt %}{{ 'ASSISTANT:' }}{% endif %}"
 )
@@ -34,58 +33,23 @@ TENSOR = re.compile(
     r"base_model\.model\.model\.language_model\.layers\.\d+\."
     r"(self_attn\.[qkvo]_proj|mlp\.(gate|up|down)_proj)\.lora_[AB]\.weight"
 )
-FAST = ["--warm-up", "2", "--batch", "2", "--accumulate", "2", "--rate", "1e-2", "--rank", "8", "--alpha", "16", "--test-every", "100"]
+FAST = [
+    "--warm-up",
+    "2",
+    "--batch",
+    "2",
+    "--accumulate",
+    "2",
+    "--rate",
+    "1e-2",
+    "--rank",
+    "8",
+    "--alpha",
+    "16",
+    "--test-every",
+    "100",
+]
 FAST += ["--test-rows", "4", "--answer-tokens", "64", "--threads", "1", "--four-bit", "off"]
-
-
-def make_models(folder: Path) -> dict[str, Path]:
-    clip = folder / "clip"
-    maker = Path(__file__).parent.parent / "random-llava" / "make_llava.py"
-    subprocess.run([sys.executable, maker, clip], check=True, capture_output=True)
-    model = LlavaForConditionalGeneration.from_pretrained(clip)
-    # A random head says next to nothing, whatever stands before it; so loud a one can be taught by a LoRA.
-    model.lm_head.weight.data *= 20
-    model.save_pretrained(clip)
-    return {"clip": clip, "focalnet": make_focalnet(folder / "focalnet", clip)}
-
-
-def make_focalnet(out: Path, like: Path) -> Path:
-    """The same language model behind a tower of stages without a class token: 64 pixels, 4 tokens a picture."""
-    torch.manual_seed(11)
-    config = AutoConfig.from_pretrained(like)
-    config.vision_config = FocalNetConfig(image_size=64, patch_size=4, embed_dim=8, hidden_sizes=[8, 16, 32, 64], depths=[1, 2, 2, 2], focal_levels=[1] * 4,
-                                          focal_windows=[3] * 4, use_conv_embed=True, mlp_ratio=2.0)  # fmt: skip
-    config.vision_config.hidden_size = 64
-    config.vision_feature_select_strategy = "full"
-    config.image_seq_length = 4
-    model = LlavaForConditionalGeneration(config)
-    model.lm_head.weight.data *= 20
-    old = LlavaProcessor.from_pretrained(like)
-    model.generation_config.eos_token_id = old.tokenizer.eos_token_id
-    model.save_pretrained(out)
-    square = CLIPImageProcessor(size={"height": 64, "width": 64}, do_center_crop=False)
-    LlavaProcessor(image_processor=square, tokenizer=old.tokenizer, patch_size=32, vision_feature_select_strategy="full", num_additional_image_tokens=0,
-                   image_token="<image>", chat_template=old.chat_template).save_pretrained(out)  # fmt: skip
-    return out
-
-
-def make_set(folder: Path) -> Path:
-    (folder / "images").mkdir(parents=True)
-    rows = []
-    for n in range(16):
-        colour, rgb = list(COLOURS.items())[n % 4]
-        Image.new("RGB", (40 + n, 60), rgb).save(folder / f"images/{n}.png")
-        rows.append(row_of(f"r{n}", f"{n}.png", f"<image>\nWhich colour is plate {n}?", f"It is {colour} [1] [[10,20,30,40]]."))
-    rows.append(row_of("two", ["0.png", "images/1.png"], "First <image> second <image> which is red?", "The first."))
-    rows.append(row_of("none", None, "Which socket?", "No. Not in the sources."))
-    (folder / "train.json").write_text(json.dumps(rows, indent=1))
-    (folder / "test.json").write_text(json.dumps(rows[:4]))
-    return folder
-
-
-def row_of(row_id, image, question: str, answer: str) -> dict:
-    row = {"id": row_id, "conversations": [{"from": "human", "value": question}, {"from": "gpt", "value": answer}]}
-    return row if image is None else {**row, "image": image}
 
 
 def check_bad_rows(at) -> None:
@@ -102,19 +66,24 @@ def check_bad_rows(at) -> None:
         row_of("good", "a.png", "<image>\nagain", "a"),
         row_of("outside", "../../etc/hostname", "<image>\nq", "a"),
         row_of("marked answer", "a.png", "<image>\nq", "this: <image>"),
+        row_of("parts", None, "q", "a"),
     ]
-    lines = [json.dumps(row) for row in rows] + ['{"id": "broken", "conversations": [{"from": }]}', json.dumps(row_of("last", None, "q", "a"))]
+    rows[-1]["conversations"][0]["parts"] = ["another"]
+    lines = [json.dumps(row) for row in rows] + [
+        '{"id": "broken", "conversations": [{"from": }]}',
+        json.dumps(row_of("last", None, "q", "a")),
+    ]
     (folder / "train.json").write_text("[\n" + ",\n".join(lines) + "\n]\n")
     kept, problems = read_set(folder, "train.json")
     assert [row.id for row in kept] == ["good", "last"], kept
     assert [(p.line, p.id) for p in problems] == [
-        (3, "away"), (4, "torn"), (5, "unmarked"), (6, "good"), (7, "outside"), (8, "marked answer"), (9, "")
+        (3, "away"), (4, "torn"), (5, "unmarked"), (6, "good"), (7, "outside"), (8, "marked answer"), (9, "parts"), (10, "")
     ], problems  # fmt: skip
     (folder / "test.json").write_text("[" + lines[0] + "]")
     try:
         run(at, "clip", "refused", "--set", str(folder))
     except SystemExit as refusal:
-        assert "7 of 9 rows cannot be used" in str(refusal), refusal
+        assert "8 of 10 rows cannot be used" in str(refusal), refusal
     else:
         raise AssertionError("a set with mostly bad rows was trained on")
 
@@ -135,22 +104,28 @@ def check_mask(at) -> None:
             prompt = encoder.prompt(row)["input_ids"][0].tolist()
             first = encoded["labels"].index(learned[0])
             assert encoded["input_ids"][:first] == prompt[:first] and len(prompt) - first in (0, 1), (prompt, encoded)
-        turns = (("user", "<image>\nFirst?"), ("assistant", "One."), ("user", "Second?"), ("assistant", "Two."))
-        encoded = encoder.encode(Row("turns", 1, rows_of(at)["r0"].images, turns))
+        turns = (("user", (MARK, "First?")), ("assistant", ("One.",)), ("user", ("Second?",)), ("assistant", ("Two.",)))
+        encoded = encoder.encode(Row("turns", 1, rows_of(at)["r0"].images, turns, "Be brief."))
         text = encoder.tokenizer.decode([label for label in encoded["labels"] if label != IGNORED], skip_special_tokens=False)
         assert re.sub(r"\s", "", text) == "One.<|im_end|>Two.<|im_end|>", text
         try:
-            encoder.encode(Row("order", 1, (), (("user", "a<|im_end|>b"), ("assistant", "c"))))
+            encoder.encode(Row("order", 1, (), (("user", ("a<|im_end|>b",)), ("assistant", ("c",)))))
         except BadRow:
             continue
         raise AssertionError("a control token in a row's text was taken")
-    parts = messages_of(Row("parts", 1, (), (("user", "Picture:\n<image>\nWhat?"), ("assistant", "x"))))[0]["content"]
-    assert parts == [{"type": "text", "text": "Picture:"}, {"type": "image"}, {"type": "text", "text": "What?"}], parts
+    turn = {"from": "human", "value": "Source [1]\nPicture:\n<image>\nWhat?"}
+    assert read_turn(turn)[1] == ("Source [1]\nPicture:", MARK, "What?")
+    assert read_turn({**turn, "parts": ["Source [1]", "Picture:", MARK, "What?"]})[1] == ("Source [1]", "Picture:", MARK, "What?")
+    content = messages_of(Row("parts", 1, (), (("user", ("Picture:", MARK)), ("assistant", ("x",)))))[0]["content"]
+    assert content == [{"type": "text", "text": "Picture:"}, {"type": "image"}], content
 
 
 def check_what_is_trained(at) -> None:
-    """The LoRA wraps the language model's seven projections in every layer, and no vision module; freed layers are the last that are used."""
-    for name, last in (("clip", "model.vision_tower.encoder.layers.1"), ("focalnet", "model.vision_tower.encoder.stages.3.layers.1")):
+    """The LoRA wraps the language model's seven projections and no vision module; freed layers are the last that are used."""
+    for name, last in (
+        ("clip", "model.vision_tower.encoder.layers.1"),
+        ("focalnet", "model.vision_tower.encoder.stages.3.layers.1"),
+    ):
         model = adapt.load_model(at.models[name], torch.float32, False)
         vision_names = {n.split(".")[-1] for n, _ in model.model.vision_tower.named_modules()}
         assert name != "clip" or {"q_proj", "k_proj", "v_proj"} <= vision_names
@@ -168,7 +143,7 @@ def check_what_is_trained(at) -> None:
 
 
 def check_adapter(at) -> None:
-    """The loss falls until answers are learnt by heart; the adapter is one that vLLM takes and gives the merged model's logits; the rest is untouched."""
+    """Answers are learnt by heart; the adapter is one that vLLM takes, with the merged model's logits; nothing else changes."""
     for name in at.models:
         out = run(at, name, f"adapter-{name}", "--steps", "60")
         record = json.loads((out / "training.json").read_text())
@@ -180,8 +155,22 @@ def check_adapter(at) -> None:
         config = json.loads((adapter / "adapter_config.json").read_text())
         tensors = load_file(adapter / "adapter_model.safetensors")
         assert all(TENSOR.fullmatch(tensor) for tensor in tensors) and len(tensors) == 28, sorted(tensors)[:3]
-        assert config["peft_type"] == "LORA" and config["r"] == 8 and config["bias"] == "none" and config["init_lora_weights"] is True
-        unsupported = ("modules_to_save", "use_dora", "use_rslora", "lora_bias", "layer_replication", "use_qalora", "rank_pattern", "alpha_pattern")
+        assert (
+            config["peft_type"] == "LORA"
+            and config["r"] == 8
+            and config["bias"] == "none"
+            and config["init_lora_weights"] is True
+        )
+        unsupported = (
+            "modules_to_save",
+            "use_dora",
+            "use_rslora",
+            "lora_bias",
+            "layer_replication",
+            "use_qalora",
+            "rank_pattern",
+            "alpha_pattern",
+        )
         assert not any(config.get(option) for option in unsupported), config
         batch = batch_of(at, name)
         loaded = PeftModel.from_pretrained(LlavaForConditionalGeneration.from_pretrained(at.models[name]), adapter).eval()
@@ -205,7 +194,9 @@ def check_vision(at) -> None:
         changed = changed_parameters(at.models[name], merged)
         vision = [n for n in changed if "vision_tower" in n]
         assert vision and all(re.search(layer, n) for n in vision), vision
-        assert all("vision_tower" in n or re.search(r"language_model\.layers\.\d+\..*_proj\.weight$", n) for n in changed), changed
+        assert all("vision_tower" in n or re.search(r"language_model\.layers\.\d+\..*_proj\.weight$", n) for n in changed), (
+            changed
+        )
         adapt.load_processor(out / "seeing")
         # What was measured last while training is what the saved model answers with.
         encoder = encoder_of(out / "seeing")
@@ -224,7 +215,7 @@ def check_half_precision(at) -> None:
 
 
 def check_resume(at) -> None:
-    """A run that stopped at step 8 and went on ends where the uninterrupted one does, with the same curve; other arguments are refused."""
+    """A run that stopped and went on ends where the uninterrupted one does, with the same curve; other arguments are refused."""
     whole = run(at, "clip", "whole", "--unfreeze-vision", "1")
     run(at, "clip", "parted", "--unfreeze-vision", "1", "--stop-at", "8")
     try:

@@ -11,9 +11,9 @@ IGNORED = -100
 class ChatEncoder:
     """Renders conversations with the processor's own chat template and tells which tokens are answers.
 
-    A label stands on each token of an answer and on the token that ends it. Where a template writes no such token (llava-1.5's does not),
-    the tokenizer's end-of-sequence token is put behind the answer, as LLaVA's own training does. Rows that hold a control token of the
-    tokenizer are refused: their text would be read as structure.
+    A label stands on each token of an answer and on the token that ends it. Where a template writes no such token (llava-1.5's),
+    the tokenizer's end-of-sequence token is put behind the answer, as LLaVA's own training does. Rows that hold a control
+    token of the tokenizer are refused: their text would be read as structure.
     """
 
     def __init__(self, processor, stop_ids: set[int], max_tokens: int):
@@ -22,7 +22,9 @@ class ChatEncoder:
         self.max_tokens = max_tokens
         self.stops = [token for token in map(self.tokenizer.convert_ids_to_tokens, sorted(stop_ids)) if token]
         self.control = {token for token in self.tokenizer.all_special_tokens if token != MARK and len(token) > 1}
-        self.control |= {str(token) for token in self.tokenizer.added_tokens_decoder.values() if token.special and str(token) != MARK}
+        self.control |= {
+            str(token) for token in self.tokenizer.added_tokens_decoder.values() if token.special and str(token) != MARK
+        }
 
     def encode(self, row: Row) -> dict[str, list[int]]:
         """`input_ids` and `labels`, one list of equal length each. Raises BadRow."""
@@ -36,7 +38,7 @@ class ChatEncoder:
         spans = [tuple(moved(at, replaced[0]) for at in span) for span in spans]
         labels = [
             token if any(start <= begin < end and finish <= end for start, end in spans) and finish > begin else IGNORED
-            for token, (begin, finish) in zip(ids, inputs["offset_mapping"][0])
+            for token, (begin, finish) in zip(ids, inputs["offset_mapping"][0], strict=True)
         ]
         if all(label == IGNORED for label in labels):
             raise BadRow("no token of an answer is left")
@@ -82,28 +84,19 @@ class ChatEncoder:
         return text, spans
 
     def refuse_control_tokens(self, row: Row) -> None:
-        for _, text in row.turns:
+        for text in row.texts:
             for token in self.control:
                 if token in text:
                     raise BadRow(f"the text holds the control token {token}")
 
 
 def messages_of(row: Row) -> list[dict]:
-    """A row as chat messages; the text around a mark is a part of its own, without the line break that LLaVA's form puts beside marks."""
-    messages = []
-    for role, value in row.turns:
-        content = []
-        pieces = value.split(MARK)
-        for place, piece in enumerate(pieces):
-            if place > 0:
-                content.append({"type": "image"})
-                piece = piece.removeprefix("\n")
-            if place < len(pieces) - 1:
-                piece = piece.removesuffix("\n")
-            if piece:
-                content.append({"type": "text", "text": piece})
-        messages.append({"role": role, "content": content})
-    return messages
+    """A row as chat messages, each a list of parts as the chat protocol has them."""
+    turns = [("system", (row.system,))] if row.system else []
+    return [
+        {"role": role, "content": [{"type": "image"} if part == MARK else {"type": "text", "text": part} for part in parts]}
+        for role, parts in (*turns, *row.turns)
+    ]
 
 
 def moved(at: int, replacements: list[dict]) -> int:
@@ -133,7 +126,7 @@ class EncodedRows(Dataset):
 
 
 def collate(items: list[dict], pad_id: int) -> dict[str, torch.Tensor]:
-    """Pads to the right. `input_ids`, `attention_mask`, `labels`: (rows, tokens); `pixel_values`: all rows' pictures in order, absent without any."""
+    """Pads to the right. `input_ids`, `attention_mask`, `labels`: (rows, tokens); `pixel_values`: all pictures, or absent."""
     longest = max(len(item["input_ids"]) for item in items)
     fill = lambda key, value: torch.tensor([item[key] + [value] * (longest - len(item[key])) for item in items])
     batch = {"input_ids": fill("input_ids", pad_id), "labels": fill("labels", IGNORED)}

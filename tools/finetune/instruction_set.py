@@ -1,7 +1,9 @@
 """Reads an instruction set in LLaVA's form: `train.json` and `test.json`, arrays of rows, with the pictures in `images/`.
 
-A row is `{"id", "image": path or list of paths or absent, "conversations": [{"from": "human" | "gpt", "value"}]}`; each picture has one
-`<image>` mark in a human turn, in order. A row that cannot be used is left out and told with its line and id, never repaired.
+A row is `{"id", "image", "system"?, "conversations": [{"from": "human" | "gpt", "value", "parts"?}]}`. `image` is a path, a
+list of paths, or absent; each picture has one `<image>` mark in a human turn, in order. A human turn is a chat message of several
+parts, split at its marks; where `parts` is given, a list that joined by line breaks is `value`, it is those. A row that cannot be
+used is left out and told with its line and id, never repaired.
 """
 
 import hashlib
@@ -21,16 +23,21 @@ class BadRow(Exception):
 
 @dataclass(frozen=True)
 class Row:
-    """A usable row. `turns` are (role, text) pairs that alternate from `user` to `assistant`."""
+    """A usable row. `turns` are (role, parts) pairs that alternate from `user` to `assistant`; a part is a text or MARK."""
 
     id: str
     line: int
     images: tuple[Path, ...]
-    turns: tuple[tuple[str, str], ...]
+    turns: tuple[tuple[str, tuple[str, ...]], ...]
+    system: str | None = None
 
     @property
     def answer(self) -> str:
-        return self.turns[-1][1]
+        return self.turns[-1][1][0]
+
+    @property
+    def texts(self) -> list[str]:
+        return [self.system or "", *(part for _, parts in self.turns for part in parts if part != MARK)]
 
     def open_images(self) -> list[Image.Image]:
         """The pictures, decoded, as RGB."""
@@ -74,7 +81,7 @@ def read_set(folder: Path, name: str) -> tuple[list[Row], list[Problem]]:
 
 
 def elements(text: str):
-    """Yields (line, element) of a JSON array. A broken element comes as its JSONDecodeError; reading goes on at the next line that begins one."""
+    """Yields (line, element) of a JSON array. A broken element comes as its JSONDecodeError; reading goes on at the next row."""
     decoder = json.JSONDecoder()
     at = skip(text, 0, "\ufeff \t\r\n")
     if text[at : at + 1] != "[":
@@ -122,13 +129,14 @@ def read_row(folder: Path, line: int, element) -> Row:
     roles = [role for role, _ in turns]
     if len(turns) < 2 or len(turns) % 2 or roles != ["user", "assistant"] * (len(turns) // 2):
         raise BadRow("the turns do not alternate from `human` to `gpt`")
-    if any(MARK in text for role, text in turns if role == "assistant"):
-        raise BadRow(f"an answer holds {MARK}")
+    system = element.get("system")
+    if not isinstance(system, (str, type(None))):
+        raise BadRow("`system` is no text")
     images = read_images(folder, element.get("image"))
-    marks = sum(text.count(MARK) for _, text in turns)
+    marks = sum(parts.count(MARK) for _, parts in turns)
     if marks != len(images):
         raise BadRow(f"{len(images)} pictures, but {marks} {MARK} marks")
-    row = Row(str(element["id"]), line, images, turns)
+    row = Row(str(element["id"]), line, images, turns, system)
     try:
         row.open_images()
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
@@ -136,12 +144,39 @@ def read_row(folder: Path, line: int, element) -> Row:
     return row
 
 
-def read_turn(turn) -> tuple[str, str]:
+def read_turn(turn) -> tuple[str, tuple[str, ...]]:
     if not isinstance(turn, dict) or turn.get("from") not in ROLES or not isinstance(turn.get("value"), str):
         raise BadRow("a turn without `from` (human, gpt) and `value`")
-    if turn["value"].replace(MARK, "").strip() == "":
+    role, value = ROLES[turn["from"]], turn["value"]
+    if value.replace(MARK, "").strip() == "":
         raise BadRow("a turn without words")
-    return ROLES[turn["from"]], turn["value"]
+    if role == "assistant":
+        if MARK in value:
+            raise BadRow(f"an answer holds {MARK}")
+        return role, (value,)
+    parts = turn.get("parts")
+    if parts is None:
+        return role, split_parts(value)
+    if not isinstance(parts, list) or not all(isinstance(part, str) for part in parts) or "\n".join(parts) != value:
+        raise BadRow("`parts` joined by line breaks are not `value`")
+    if any(MARK in part for part in parts if part != MARK):
+        raise BadRow(f"a part holds {MARK} beside words")
+    return role, tuple(parts)
+
+
+def split_parts(value: str) -> tuple[str, ...]:
+    """The texts and marks of a turn, in order; a line break beside a mark is LLaVA's separator and belongs to neither."""
+    parts = []
+    pieces = value.split(MARK)
+    for place, piece in enumerate(pieces):
+        if place > 0:
+            parts.append(MARK)
+            piece = piece.removeprefix("\n")
+        if place < len(pieces) - 1:
+            piece = piece.removesuffix("\n")
+        if piece:
+            parts.append(piece)
+    return tuple(parts)
 
 
 def read_images(folder: Path, named) -> tuple[Path, ...]:
@@ -161,10 +196,10 @@ def find_image(folder: Path, name: str) -> Path:
 
 
 def digest(rows: list[Row]) -> str:
-    """sha256 over ids, turns and the pictures' bytes, in order: which data something was trained on."""
+    """sha256 over ids, texts and the pictures' bytes, in order: which data something was trained on."""
     whole = hashlib.sha256()
     for row in rows:
-        whole.update(json.dumps([row.id, row.turns], ensure_ascii=False).encode())
+        whole.update(json.dumps([row.id, row.system, row.turns], ensure_ascii=False).encode())
         for path in row.images:
             whole.update(hashlib.sha256(path.read_bytes()).digest())
     return whole.hexdigest()

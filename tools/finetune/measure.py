@@ -19,7 +19,10 @@ def sample_of(count: int, most: int, seed: int) -> list[int]:
 
 @torch.no_grad()
 def measure(model, rows: EncodedRows, sample: list[int], max_new_tokens: int, dtype: torch.dtype) -> dict[str, float]:
-    """Computes in `dtype`, as training does: `test_loss` (nats a token), `exact` (share of answers equal but for white space), `exact_words` (the same without box marks)."""
+    """In `dtype`, as training computes.
+
+    `test_loss`: nats a token. `exact`: share of answers equal but for white space. `exact_words`: the same without box marks.
+    """
     was_training = model.training
     model.eval()
     try:
@@ -48,7 +51,9 @@ def mean_loss(model, rows: EncodedRows, sample: list[int]) -> float:
 def answer(model, rows: EncodedRows, index: int, max_new_tokens: int) -> str:
     """The model's own answer to a row's last turn, greedy."""
     inputs = on_device(rows.encoder.prompt(rows.rows[index]), model)
-    written = model.generate(**inputs, max_new_tokens=max_new_tokens, do_sample=False, pad_token_id=rows.encoder.tokenizer.pad_token_id)
+    written = model.generate(
+        **inputs, max_new_tokens=max_new_tokens, do_sample=False, pad_token_id=rows.encoder.tokenizer.pad_token_id
+    )
     return rows.encoder.tokenizer.decode(written[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
 
 

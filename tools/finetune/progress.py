@@ -14,7 +14,7 @@ COLOURS = {"loss": "#8aa4c8", "test_loss": "#1a56b0", "exact": "#188038", "exact
 
 
 class Progress(TrainerCallback):
-    """Prints loss, rate and time left, and measures on the test rows: before the first step, every `every` steps, and after the last.
+    """Prints loss, rate and time left; measures on the test rows before the first step, every `every` steps, and after the last.
 
     What it measures goes into the trainer's log history, so that it is in every checkpoint and comes back with a resume.
     """

@@ -41,7 +41,13 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
     add("--rank", type=int, default=64)
     add("--alpha", type=int, default=128)
     add("--dropout", type=float, default=0.05)
-    add("--unfreeze-vision", type=int, default=0, metavar="N", help="train the last N vision layers too; the result is a whole model")
+    add(
+        "--unfreeze-vision",
+        type=int,
+        default=0,
+        metavar="N",
+        help="train the last N vision layers too; the result is a whole model",
+    )
     add("--batch", type=int, default=4, help="rows at once")
     add("--accumulate", type=int, default=8, help="batches a step")
     add("--rate", type=float, default=2e-4, help="the highest learning rate, cosine to zero")
@@ -83,14 +89,7 @@ def main(argv: list[str] | None = None) -> int:
     warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
     settings = {k: v for k, v in json.loads(json.dumps(vars(args), default=str)).items() if k not in FREE}
     record_file = args.out / "training.json"
-    before = json.loads(record_file.read_text()) if record_file.exists() else None
-    if before and not args.resume:
-        raise SystemExit(f"{args.out} holds a training already: --resume goes on with it, another --out begins anew.")
-    if args.resume and not before:
-        raise SystemExit(f"{args.out} holds no training to resume.")
-    if before and before["status"] == "done":
-        raise SystemExit(f"The training in {args.out} is done.")
-
+    before = former(record_file, args.resume)
     dtype, four_bit, precision = adapt.pick_precision(args.dtype, args.four_bit)
     print(precision)
     processor = adapt.load_processor(args.model)
@@ -122,13 +121,13 @@ def main(argv: list[str] | None = None) -> int:
         "model": args.model.resolve().name,
         "arguments": settings,
         "precision": precision,
-        "data": data,
-        "parameters": count_parameters(adapted),
-        "versions": {name: version(name) for name in ("torch", "transformers", "peft", "accelerate")} | {"python": platform.python_version()},
     }
+    record |= {"data": data, "parameters": count_parameters(adapted), "versions": versions()}
     args.out.mkdir(parents=True, exist_ok=True)
     write_json(record_file, record)
-    print(f"{len(train)} rows to train on, {len(test)} to test; {record['parameters']['trained']:,} of {record['parameters']['all']:,} parameters trained")
+    passes = args.steps * args.batch * args.accumulate / len(train)
+    print(f"{len(train)} rows to train on, {passes:.1f} times each, and {len(test)} to test")
+    print(f"{record['parameters']['trained']:,} of {record['parameters']['all']:,} parameters trained")
 
     sample = sample_of(len(test), args.test_rows, args.seed)
     test_now = lambda model: measure(model, test, sample, args.answer_tokens, dtype)
@@ -155,8 +154,24 @@ def main(argv: list[str] | None = None) -> int:
     record |= {"status": "done", "kind": kind, "before": tested[0], "after": tested[-1]}
     write_json(record_file, record)
     plot(curve, args.out / "curve.svg")
-    print(json.dumps({"kind": kind, "path": str(args.out / args.name), "before": tested[0], "after": tested[-1], "seconds": seconds}))
+    print(
+        json.dumps(
+            {"kind": kind, "path": str(args.out / args.name), "before": tested[0], "after": tested[-1], "seconds": seconds}
+        )
+    )
     return 0
+
+
+def former(record_file: Path, resume: bool) -> dict | None:
+    """The record of the training that is resumed; None where one begins. Raises SystemExit where OUT does not fit."""
+    before = json.loads(record_file.read_text()) if record_file.exists() else None
+    if before and not resume:
+        raise SystemExit(f"{record_file.parent} holds a training already: --resume goes on with it, another --out begins anew.")
+    if resume and not before:
+        raise SystemExit(f"{record_file.parent} holds no training to resume.")
+    if before and before["status"] == "done":
+        raise SystemExit(f"The training in {record_file.parent} is done.")
+    return before
 
 
 def load_rows(folder: Path, name: str, encoder: ChatEncoder, max_bad: float) -> tuple[EncodedRows, dict]:
@@ -166,6 +181,8 @@ def load_rows(folder: Path, name: str, encoder: ChatEncoder, max_bad: float) -> 
     except (OSError, ValueError) as error:
         raise SystemExit(f"{folder / name}: {error}") from error
     found = len(rows) + len(problems)
+    if found == 0:
+        raise SystemExit(f"{folder / name} holds no rows; `npm run export` puts a share of the items there by --split.")
     encoded = EncodedRows(rows, encoder, name)
     problems = sorted([*problems, *encoded.problems], key=lambda problem: problem.line)
     tell(problems)
@@ -191,6 +208,12 @@ def count_parameters(model) -> dict:
         "trained": sum(count for _, count in trained),
         "lora": sum(count for name, count in trained if ".lora_" in name),
         "vision": sum(count for name, count in trained if ".lora_" not in name),
+    }
+
+
+def versions() -> dict[str, str]:
+    return {name: version(name) for name in ("torch", "transformers", "peft", "accelerate")} | {
+        "python": platform.python_version()
     }
 
 
