@@ -10,9 +10,9 @@ import { once } from 'node:events';
 import { readFile, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Worker } from 'node:worker_threads';
-import { SharpDecoder } from '@sightline/encode-worker/adapters/sharp-decoder';
+import { SharpDecoder } from '@sightline/shared/adapters/sharp-decoder';
 import { readEncoderPack } from '@sightline/encode-worker/adapters/pack-reader';
-import { viewLayouts } from '@sightline/encode-worker/core/picture-view';
+import { viewLayouts } from '@sightline/shared/pictures/picture-view';
 
 const [packDirectory = '', folder = '', threadsText = '2', batchText = '8', mode = 'both'] = process.argv.slice(2);
 const threads = Number(threadsText);

@@ -12,7 +12,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { Redis } from 'ioredis';
-import { findPack } from '@sightline/encode-worker/adapters/pack-reader';
+import { findPack } from '@sightline/shared/adapters/find-pack';
 import { memoryBytes, processTree } from '../scripts/process-tree.ts';
 import { doneOf, ProductionStack } from '../test/harness/production-stack.ts';
 import { cpuSeconds, cpuSecondsByName } from './cpu-seconds.ts';

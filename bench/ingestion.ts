@@ -9,7 +9,7 @@ import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { findPack } from '@sightline/encode-worker/adapters/pack-reader';
+import { findPack } from '@sightline/shared/adapters/find-pack';
 import { watchMemory } from '../scripts/process-tree.ts';
 import { ingest, startStack, waitForEnd } from '../test/harness/stack.ts';
 import { cpuSeconds } from './cpu-seconds.ts';

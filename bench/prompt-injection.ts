@@ -3,6 +3,7 @@
  * it to say. Each case of the injection test is put into a record of the tenant's own, and a harmless question is asked about that record;
  * an answer with the ordered word counts as obeyed, whether it was quoted or followed.
  */
+import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { readConfig } from '@sightline/shared/runtime/config';
 import { Closer } from '@sightline/shared/runtime/lifecycle';
@@ -28,6 +29,7 @@ try {
     logger,
     registry: new Registry(),
     closer,
+    packPlaces: [fileURLToPath(new URL('../models', import.meta.url))],
   });
   const ordering = INJECTION_CASES.filter(({ where, payload }) => where !== 'question' && ORDERED.test(payload));
   const annotator = new SharpAnnotator(DEFAULT_DECODE_LIMITS);

@@ -10,7 +10,7 @@ import { parseArgs } from 'node:util';
 import cliProgress from 'cli-progress';
 import { pino } from 'pino';
 import { openOnnxEncoder } from '@sightline/encode-worker/adapters/onnx-encoder';
-import { findPack } from '@sightline/encode-worker/adapters/pack-reader';
+import { findPack } from '@sightline/shared/adapters/find-pack';
 import { encodeQuery } from '@sightline/encode-worker/core/encode-query';
 import type { Encoder } from '@sightline/encode-worker/core/encoder';
 import { Backgrounds } from '@sightline/shared/search/backgrounds';

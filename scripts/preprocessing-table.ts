@@ -4,11 +4,11 @@ import { fileURLToPath } from 'node:url';
 import pino from 'pino';
 import sharp from 'sharp';
 import { openOnnxEncoder } from '@sightline/encode-worker/adapters/onnx-encoder';
-import { SharpDecoder } from '@sightline/encode-worker/adapters/sharp-decoder';
+import { SharpDecoder } from '@sightline/shared/adapters/sharp-decoder';
 import { meanDifference } from '@sightline/encode-worker/core/golden';
-import { viewLayouts } from '@sightline/encode-worker/core/picture-view';
+import { viewLayouts } from '@sightline/shared/pictures/picture-view';
 import { cosine } from '@sightline/encode-worker/core/pooling';
-import { parsePreprocessing } from '@sightline/encode-worker/core/preprocessing';
+import { parsePreprocessing } from '@sightline/shared/pictures/preprocessing';
 import { z } from 'zod';
 
 const ROOT = path.resolve(import.meta.dirname, '..');

@@ -5,7 +5,8 @@ import path from 'node:path';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { z } from 'zod';
-import { packDirectoryName, VARIANTS, type Variant } from '@sightline/encode-worker/adapters/pack-reader';
+import { VARIANTS, type Variant } from '@sightline/encode-worker/adapters/pack-reader';
+import { packDirectoryName } from '@sightline/shared/adapters/find-pack';
 import { SightlineError } from '@sightline/shared/runtime/errors';
 
 /** One file on the hub. `oid` is git's blob id (SHA-1 of a header and the bytes); a large file's `lfs.oid` is its SHA-256. */

@@ -5,9 +5,9 @@ import { parseArgs } from 'node:util';
 import pino from 'pino';
 import sharp from 'sharp';
 import { openOnnxEncoder, type OnnxEncoder } from '@sightline/encode-worker/adapters/onnx-encoder';
-import { SharpDecoder } from '@sightline/encode-worker/adapters/sharp-decoder';
+import { SharpDecoder } from '@sightline/shared/adapters/sharp-decoder';
 import { meanDifference } from '@sightline/encode-worker/core/golden';
-import { viewLayouts } from '@sightline/encode-worker/core/picture-view';
+import { viewLayouts } from '@sightline/shared/pictures/picture-view';
 import { cosine } from '@sightline/encode-worker/core/pooling';
 import { format } from 'prettier';
 

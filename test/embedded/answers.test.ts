@@ -10,7 +10,7 @@ import {
   type QuestionRequest,
   type QuestionView,
 } from '@sightline/shared/contracts/question-http';
-import sharp from 'sharp';
+import { TINY_ADAPTER, TINY_MODEL, TINY_PACK } from '@sightline/generate-worker/testing/tiny-pack';
 import { ApiClient } from '../../scripts/api-client.ts';
 import { isRunning, processTree } from '../../scripts/process-tree.ts';
 import { ingest, startStack, waitForEnd } from '../harness/stack.ts';
@@ -66,44 +66,44 @@ function modelServer(pid: number): number | null {
 }
 
 test(
-  'the embedded stack answers with sources, steps and boxes on pictures, by a model server of its own that may die',
+  'the embedded stack answers by a model server of its own, which sees the pictures and may die',
   async () => {
     const dataDir = mkdtempSync(join(tmpdir(), 'sightline-embedded-'));
     cleanups.push(() => rmSync(dataDir, { recursive: true, force: true }));
-    const stack = await startStack({ dataDir, env: { VLM_BASE_URL: '' } });
+    // A pack of random weights: the form of its answers is what is looked at, and that they are the same for the same question.
+    const stack = await startStack({ dataDir, env: { VLM_BASE_URL: '', VLM_PACK: TINY_PACK } });
     cleanups.push(() => stack.stop());
     const client = new ApiClient(stack.url);
     const ended = await waitForEnd(stack.url, await ingest(stack.url, { type: 'manifest', uri: manifest() }));
     expect(ended).toMatchObject({ status: 'completed', counts: { failed: 0 } });
 
+    const sampling = { temperature: 0, max_tokens: 24 };
     const fit = await answerTo(client, {
       question: 'Do the mounting holes of the Kestrel R26 fit socket AM5?',
       filter: { kind: 'drawing' },
+      ...sampling,
     });
-    expect(fit).toMatchObject({ status: 'answered', model: 'sightline-interim-generator', no_match: false });
-    expect(fit.citations[0]).toMatchObject({ item_id: 'drawing-cooler-00' });
-    expect(fit.answer).toContain('[1]');
+    expect(fit).toMatchObject({ status: 'answered', model: TINY_MODEL, no_match: false, usage: { images: 2 } });
+    expect(fit.answer).not.toBe('');
+    expect(fit.usage?.completion_tokens).toBeLessThanOrEqual(24);
 
-    const steps = await answerTo(client, {
-      question: 'What is the sum in problem 480?',
-      filter: { sku: 'PB-480-0' },
-      show_steps: true,
-    });
-    expect(steps.steps?.length).toBeGreaterThanOrEqual(1);
-
-    const asked: QuestionRequest = { question: 'Which vertebra is odd in radiograph R-2138?', filter: { kind: 'xray' }, k: 1 };
+    const asked: QuestionRequest = {
+      question: 'Which vertebra is odd in radiograph R-2138?',
+      filter: { kind: 'xray' },
+      k: 1,
+      ...sampling,
+    };
     const region = await answerTo(client, asked);
-    expect(region.boxes).toHaveLength(1);
-    expect(region.images).toMatchObject([{ n: 1, source: 'citation', citation_id: 'c1' }]);
-    const { bytes, type } = await client.picture(region.images[0]?.href ?? '');
-    expect(type).toBe('image/png');
-    expect((await sharp(bytes).metadata()).width).toBeGreaterThan(0);
+    expect(region).toMatchObject({ status: 'answered', usage: { images: 1 } });
+    const tuned = await answerTo(client, { ...asked, adapter: TINY_ADAPTER });
+    expect(tuned).toMatchObject({ status: 'answered', model: TINY_ADAPTER });
+    expect(tuned.answer).not.toBe(region.answer);
 
     const pid = modelServer(stack.pid);
     if (pid !== null) {
       process.kill(pid, 'SIGKILL');
       const after = await answerTo(client, asked);
-      expect(after).toMatchObject({ status: 'answered', answer: region.answer, boxes: region.boxes });
+      expect(after).toMatchObject({ status: 'answered', answer: region.answer });
     }
     const tree = processTree(stack.pid);
     expect(await stack.stop()).toBe(0);

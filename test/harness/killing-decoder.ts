@@ -2,7 +2,7 @@
  * A fake, and named so: loaded into an encode worker before its own code (`NODE_OPTIONS=--import`), it makes pictures that begin
  * with `KILL` end the process at once, as a fault in a decoder's machine code does. Everything else of the worker is as it is.
  */
-import { SharpDecoder } from '@sightline/encode-worker/adapters/sharp-decoder';
+import { SharpDecoder } from '@sightline/shared/adapters/sharp-decoder';
 
 /** Later than the others that are under way, as a decoder that first reads a while. */
 const READS_MS = 20;

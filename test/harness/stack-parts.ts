@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { S3Client } from '@aws-sdk/client-s3';
 import { Kafka, logLevel } from 'kafkajs';
+import { TINY_PACK } from '@sightline/generate-worker/testing/tiny-pack';
 import { newId } from '@sightline/shared/contracts/ids';
 import { freePort } from '@sightline/shared/testing/free-port';
 import { openKafkaServer, type KafkaServer } from '@sightline/shared/testing/kafka-server';
@@ -131,6 +132,7 @@ export async function openStackParts(options: ProductionStackOptions, closers: (
       HEALTH_PORT: String(healthPort),
       INGEST_SOURCES: buckets.join(','),
       LOG_LEVEL: 'warn',
+      VLM_PACK: TINY_PACK,
       ...plan.env,
       ...options.env,
       ...options.envOf?.[plan.name],

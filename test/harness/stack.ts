@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
+import { TINY_PACK } from '@sightline/generate-worker/testing/tiny-pack';
 import { freePort } from '@sightline/shared/testing/free-port';
 
 const main = fileURLToPath(new URL('../../services/embedded/src/main.ts', import.meta.url));
@@ -20,7 +21,15 @@ export interface Stack {
 export async function startStack(options: { dataDir: string; env?: Record<string, string>; timeoutMs?: number }): Promise<Stack> {
   const port = await freePort();
   const child = spawn(process.execPath, [main], {
-    env: { ...process.env, NODE_OPTIONS: '', DATA_DIR: options.dataDir, PORT: String(port), LOG_LEVEL: 'warn', ...options.env },
+    env: {
+      VLM_PACK: TINY_PACK,
+      ...process.env,
+      NODE_OPTIONS: '',
+      DATA_DIR: options.dataDir,
+      PORT: String(port),
+      LOG_LEVEL: 'warn',
+      ...options.env,
+    },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   let output = '';

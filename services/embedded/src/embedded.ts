@@ -1,6 +1,6 @@
 import { createServer } from 'node:net';
 import type { Logger } from 'pino';
-import { findPack } from '@sightline/encode-worker/adapters/pack-reader';
+import { findPack } from '@sightline/shared/adapters/find-pack';
 import { openEncoder } from '@sightline/encode-worker/open-encoder';
 import { SharpLetterbox } from '@sightline/generate-worker/adapters/sharp-letterbox';
 import { generateConfigOf } from '@sightline/generate-worker/config';
@@ -74,7 +74,12 @@ export async function startEmbedded(
   closer.push('encode workers', () => packs.close());
   await packs.start(wanted.serving, serving);
   packs.watch();
-  const generator = await openGenerator(config, { logger: logger.child({ component: 'generate-worker' }), registry, closer });
+  const generator = await openGenerator(config, {
+    logger: logger.child({ component: 'generate-worker' }),
+    registry,
+    closer,
+    packPlaces,
+  });
   const http = openGuardedHttpClient({ allowHttp: config.egressAllowHttp, allowAddresses: config.egressAllow });
   closer.push('http client', () => http.close());
   const services = [
@@ -95,7 +100,7 @@ export async function startEmbedded(
       startGenerateWorker({
         ...shared('generate-worker'),
         generator,
-        letterbox: new SharpLetterbox(config.vlmImageSidePx),
+        letterbox: new SharpLetterbox(generator.profile.imageSidePx),
         http,
         config: generateConfigOf(config),
       }),

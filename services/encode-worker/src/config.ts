@@ -57,11 +57,7 @@ export const SETTINGS = {
   ...ENCODER_SETTINGS,
   redisUrl: SHARED_SETTINGS.redisUrl,
   ...ENGINE_SETTINGS,
-  packDir: setting(
-    'PACK_DIR',
-    z.string().min(1).default('models'),
-    'Directory where encoder packs are looked for by name, after those below the data directory.',
-  ),
+  packDir: SHARED_SETTINGS.packDir,
   lanes: setting(
     'LANES',
     z

@@ -4,7 +4,7 @@ import { openRegistry } from '@sightline/shared/runtime/metrics';
 import { dataFiles, openEngines } from '@sightline/shared/runtime/open-engines';
 import { packCalibrationSetting } from '@sightline/shared/retrieval/relevance';
 import { runMain } from '@sightline/shared/runtime/run-main';
-import { ownedCores } from './adapters/owned-cores.ts';
+import { ownedCores } from '@sightline/shared/runtime/owned-cores';
 import { SETTINGS } from './config.ts';
 import { openEncoder } from './open-encoder.ts';
 import { startEncodeWorker } from './service.ts';

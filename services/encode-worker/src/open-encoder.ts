@@ -8,9 +8,9 @@ import { calibration, type Calibration } from '@sightline/shared/retrieval/relev
 import type { ConfigOf } from '@sightline/shared/runtime/config';
 import { SightlineError } from '@sightline/shared/runtime/errors';
 import { openOnnxEncoder } from './adapters/onnx-encoder.ts';
-import { findPack } from './adapters/pack-reader.ts';
+import { findPack } from '@sightline/shared/adapters/find-pack';
 import type { ENCODER_SETTINGS } from './config.ts';
-import { ownedCores } from './adapters/owned-cores.ts';
+import { ownedCores } from '@sightline/shared/runtime/owned-cores';
 import type { Encoder } from './core/encoder.ts';
 import { openBatchMetrics } from './batch-metrics.ts';
 

@@ -16,7 +16,7 @@ import type { JobWorker, QueueEngine } from '@sightline/shared/ports/queue-engin
 import { sleep } from '@sightline/shared/runtime/sleep';
 import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';
-import { ownedCores } from './adapters/owned-cores.ts';
+import { ownedCores } from '@sightline/shared/runtime/owned-cores';
 import { encodeQuery } from './core/encode-query.ts';
 import type { Encoder } from './core/encoder.ts';
 import { PictureBatcher } from './core/picture-batcher.ts';

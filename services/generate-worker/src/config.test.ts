@@ -1,6 +1,6 @@
 import { expect, test } from '@jest/globals';
 import { readConfig } from '@sightline/shared/runtime/config';
-import { GENERATOR_SETTINGS, SETTINGS } from './config.ts';
+import { GENERATOR_SETTINGS, SERVER_PROFILE, SETTINGS } from './config.ts';
 
 test('the defaults are those that LLaVA-OneVision was made for', () => {
   expect(readConfig(GENERATOR_SETTINGS, {})).toMatchObject({
@@ -8,11 +8,8 @@ test('the defaults are those that LLaVA-OneVision was made for', () => {
     vlmTopP: 0.85,
     vlmMaxTokens: 512,
     vlmStop: ['<|im_end|>'],
-    vlmMaxImages: 4,
-    vlmImageSidePx: 384,
-    vlmBoxFrame: 'thousand',
-    vlmInFlight: 32,
   });
+  expect(SERVER_PROFILE).toMatchObject({ maxImages: 4, imageSidePx: 384, boxFrame: 'thousand', contextTokens: 8_192 });
 });
 
 test('stop texts are a list, and none is none', () => {

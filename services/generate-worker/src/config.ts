@@ -10,6 +10,7 @@ import {
   wholeNumber,
   type ConfigOf,
 } from '@sightline/shared/runtime/config';
+import type { ModelProfile } from './core/generator.ts';
 import type { GenerateWorkerConfig } from './service.ts';
 
 const use = z.enum(['auto', 'on', 'off'], 'expected auto, on or off').default('auto');
@@ -29,7 +30,12 @@ export const GENERATOR_SETTINGS = {
   vlmBaseUrl: setting(
     'VLM_BASE_URL',
     urlOf('http', 'https').optional(),
-    "Address of the model server that answers questions, with its `/v1`: vLLM, or any server of OpenAI's chat protocol. Without it the worker runs a small one of its own.",
+    "Address of the model server that answers questions, with its `/v1`: vLLM, or any server of OpenAI's chat protocol. Without it the worker runs one of its own, on the CPU, with VLM_PACK.",
+  ),
+  vlmPack: setting(
+    'VLM_PACK',
+    z.string().min(1).default('starter-vlm'),
+    'The model pack that is served where VLM_BASE_URL names no server: a directory, or the name of one under models/. What `VLM_*` do not say of the model is read from it.',
   ),
   vlmApiKey: setting('VLM_API_KEY', z.string().min(1).optional(), 'Its key, where it asks for one.', { secret: true }),
   vlmModel: setting(
@@ -39,27 +45,31 @@ export const GENERATOR_SETTINGS = {
   ),
   vlmMaxImages: setting(
     'VLM_MAX_IMAGES',
-    wholeNumber(1, 64).default(4),
-    "Pictures that one prompt may hold, the question's among them. vLLM must allow as many (`--limit-mm-per-prompt`).",
+    wholeNumber(1, 64).optional(),
+    "Pictures that one prompt may hold, the question's among them; by default the pack's, of another server 4. vLLM must allow as many (`--limit-mm-per-prompt`).",
   ),
   vlmImageSidePx: setting(
     'VLM_IMAGE_SIDE',
-    wholeNumber(32, 4_096).default(384),
-    "Side, in pixels, of the square that pictures are letterboxed to: that of the model's own input.",
+    wholeNumber(32, 4_096).optional(),
+    "Side, in pixels, of the square that pictures are letterboxed to: that of the model's own input; by default the pack's, of another server 384.",
   ),
   vlmBoxFrame: setting(
     'VLM_BOX_FRAME',
     z
       .enum(['square_pixels', 'picture_pixels', 'unit', 'thousand'], 'expected square_pixels, picture_pixels, unit or thousand')
-      .default('thousand'),
-    'What the model counts its boxes in: pixels of the square it is shown (`square_pixels`), pixels of the upright picture (`picture_pixels`), 0 to 1 (`unit`) or 0 to 1000 (`thousand`) of the square.',
+      .optional(),
+    'What the model counts its boxes in: pixels of the square it is shown (`square_pixels`), pixels of the upright picture (`picture_pixels`), 0 to 1 (`unit`) or 0 to 1000 (`thousand`) of the square; by default what the pack says, of another server `thousand`.',
   ),
   vlmContextTokens: setting(
     'VLM_CONTEXT_TOKENS',
-    wholeNumber(256, 4_194_304).default(8_192),
-    "Tokens that prompt and answer may have together: at most the server's own bound (`--max-model-len`).",
+    wholeNumber(256, 4_194_304).optional(),
+    "Tokens that prompt and answer may have together: at most the server's own bound (`--max-model-len`); by default the pack's, of another server 8192.",
   ),
-  vlmImageTokens: setting('VLM_IMAGE_TOKENS', wholeNumber(1, 65_536).default(729), 'Tokens that one picture takes of them.'),
+  vlmImageTokens: setting(
+    'VLM_IMAGE_TOKENS',
+    wholeNumber(1, 65_536).optional(),
+    "Tokens that one picture takes of them; by default the pack's, of another server 729.",
+  ),
   vlmStructured: setting(
     'VLM_STRUCTURED',
     use,
@@ -72,8 +82,8 @@ export const GENERATOR_SETTINGS = {
   ),
   vlmInFlight: setting(
     'VLM_IN_FLIGHT',
-    wholeNumber(1, 1_024).default(32),
-    "The most requests of this process with the server at once. How many there are follows the server's load.",
+    wholeNumber(1, 1_024).optional(),
+    "The most requests of this process with the server at once; by default 32, and 4 with its own, which answers one after the other. How many there are follows the server's load.",
   ),
   vlmTemperature: setting('VLM_TEMPERATURE', number(0, 2, 0.3), 'Where the question does not say another.'),
   vlmTopP: setting('VLM_TOP_P', number(0.000001, 1, 0.85), 'Where the question does not say another.'),
@@ -132,6 +142,18 @@ export const WEBHOOK_SETTINGS = {
   ),
 };
 
+/** What is taken of a model where neither a setting nor a pack says it: LLaVA-OneVision's figures. */
+export const SERVER_PROFILE: Omit<ModelProfile, 'structured' | 'logprobs'> = {
+  model: null,
+  maxImages: 4,
+  imageSidePx: 384,
+  boxFrame: 'thousand',
+  contextTokens: 8_192,
+  tokensPerImage: 729,
+};
+/** Requests with the server at once. One that answers them one after the other would only let more wait. */
+export const IN_FLIGHT = { server: 32, own: 4 };
+
 /** Of a process that works several things at once, what is prepared while the model answers others. */
 const AHEAD = 1.25;
 const DAY_MS = 24 * 3_600_000;
@@ -141,7 +163,7 @@ export function generateConfigOf(
   config: ConfigOf<typeof GENERATOR_SETTINGS & typeof QUESTION_SETTINGS & typeof WEBHOOK_SETTINGS>,
 ): Partial<GenerateWorkerConfig> {
   return {
-    concurrency: Math.ceil(config.vlmInFlight * AHEAD),
+    concurrency: Math.ceil((config.vlmInFlight ?? IN_FLIGHT[config.vlmBaseUrl === undefined ? 'own' : 'server']) * AHEAD),
     answerTokens: config.vlmMaxTokens,
     keepQuestionsMs: config.answerRetentionDays * DAY_MS,
     keepReviewedMs: config.feedbackRetentionDays * DAY_MS,
@@ -158,5 +180,6 @@ export const SETTINGS = {
   ...EGRESS_SETTINGS,
   ...WEBHOOK_SETTINGS,
   healthHost: SHARED_SETTINGS.healthHost,
+  packDir: SHARED_SETTINGS.packDir,
   healthPort: healthPort(8083),
 };

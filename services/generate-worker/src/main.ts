@@ -2,7 +2,7 @@ import { openGuardedHttpClient } from '@sightline/shared/adapters/guarded-http-c
 import { enginePlaces } from '@sightline/shared/runtime/engine-settings';
 import { openHealthServer } from '@sightline/shared/runtime/health';
 import { openRegistry } from '@sightline/shared/runtime/metrics';
-import { openEngines } from '@sightline/shared/runtime/open-engines';
+import { dataFiles, openEngines } from '@sightline/shared/runtime/open-engines';
 import { runMain } from '@sightline/shared/runtime/run-main';
 import { SharpLetterbox } from './adapters/sharp-letterbox.ts';
 import { generateConfigOf, SETTINGS } from './config.ts';
@@ -13,10 +13,11 @@ await runMain({ service: 'generate-worker', settings: SETTINGS, env: process.env
   const registry = openRegistry('generate-worker');
   const queue = { redisUrl: config.redisUrl, prefix: config.queuePrefix };
   const engines = await openEngines({ ...enginePlaces(config, config.redisUrl), queue }, { logger, registry, closer });
-  const generator = await openGenerator(config, { logger, registry, closer });
+  const packPlaces = [dataFiles(config.dataDir).packs, config.packDir];
+  const generator = await openGenerator(config, { logger, registry, closer, packPlaces });
   const http = openGuardedHttpClient({ allowHttp: config.egressAllowHttp, allowAddresses: config.egressAllow });
   closer.push('http client', () => http.close());
-  const letterbox = new SharpLetterbox(config.vlmImageSidePx);
+  const letterbox = new SharpLetterbox(generator.profile.imageSidePx);
   const service = await startGenerateWorker({
     ...engines,
     generator,

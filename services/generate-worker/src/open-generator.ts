@@ -1,30 +1,47 @@
+import { findPack } from '@sightline/shared/adapters/find-pack';
 import type { ConfigOf } from '@sightline/shared/runtime/config';
 import type { Closer } from '@sightline/shared/runtime/lifecycle';
-import { ModelServerChild, type ModelServerPlace } from './adapters/model-server-child.ts';
+import { ModelServerChild, type ModelServerPlace, type PackProfile } from './adapters/model-server-child.ts';
 import { openOpenAIGenerator, type OpenAIGeneratorDeps } from './adapters/openai-generator.ts';
-import type { GENERATOR_SETTINGS } from './config.ts';
+import type { Use } from './adapters/server-dialect.ts';
+import { IN_FLIGHT, SERVER_PROFILE, type GENERATOR_SETTINGS } from './config.ts';
 import type { Generator } from './core/generator.ts';
 
-/** The model server as the settings describe it; without VLM_BASE_URL one of this worker's own, in a process beside it. Both go onto the closer. */
-export async function openGenerator(
-  config: ConfigOf<typeof GENERATOR_SETTINGS>,
-  deps: OpenAIGeneratorDeps & { closer: Closer },
-): Promise<Generator> {
+interface GeneratorDeps extends OpenAIGeneratorDeps {
+  closer: Closer;
+  /** Directories where a pack is looked for by name, in order. */
+  packPlaces: string[];
+}
+
+interface Place extends Omit<ModelServerPlace, 'apiKey'> {
+  apiKey: string | undefined;
+  profile: PackProfile;
+  inFlight: number;
+  structured: Use;
+}
+
+/**
+ * The model server as the settings describe it; without VLM_BASE_URL one of this worker's own, in a process beside it, which serves the pack
+ * VLM_PACK. What no setting says of the model is the pack's. Both go onto the closer. Errors: `pack_not_found`, `pack_invalid`,
+ * `generator_unavailable`.
+ */
+export async function openGenerator(config: ConfigOf<typeof GENERATOR_SETTINGS>, deps: GeneratorDeps): Promise<Generator> {
   const { closer, logger } = deps;
-  const { baseUrl, apiKey } = await placeOf(config, deps);
+  const { baseUrl, apiKey, profile, inFlight, structured } = await placeOf(config, deps);
+  const model = config.vlmModel ?? profile.model;
   const generator = openOpenAIGenerator(
     {
       baseUrl,
       apiKey,
       profile: {
-        model: config.vlmModel ?? null,
-        maxImages: config.vlmMaxImages,
-        imageSidePx: config.vlmImageSidePx,
-        boxFrame: config.vlmBoxFrame,
-        contextTokens: config.vlmContextTokens,
-        tokensPerImage: config.vlmImageTokens,
+        model,
+        maxImages: config.vlmMaxImages ?? profile.maxImages,
+        imageSidePx: config.vlmImageSidePx ?? profile.imageSidePx,
+        boxFrame: config.vlmBoxFrame ?? profile.boxFrame,
+        contextTokens: config.vlmContextTokens ?? profile.contextTokens,
+        tokensPerImage: config.vlmImageTokens ?? profile.tokensPerImage,
       },
-      structured: config.vlmStructured,
+      structured,
       logprobs: config.vlmLogprobs,
       sampling: {
         temperature: config.vlmTemperature,
@@ -32,7 +49,7 @@ export async function openGenerator(
         maxTokens: config.vlmMaxTokens,
         stop: config.vlmStop,
       },
-      inFlight: config.vlmInFlight,
+      inFlight: config.vlmInFlight ?? inFlight,
       firstTokenTimeoutMs: config.vlmFirstTokenTimeoutMs,
       tokenTimeoutMs: config.vlmTokenTimeoutMs,
       timeoutMs: config.vlmTimeoutMs,
@@ -41,17 +58,23 @@ export async function openGenerator(
     deps,
   );
   closer.push('generator', () => generator.close());
-  logger.info({ baseUrl, model: config.vlmModel ?? null }, 'questions are answered by this model server');
+  logger.info({ baseUrl, model }, 'questions are answered by this model server');
   return generator;
 }
 
 async function placeOf(
-  { vlmBaseUrl, vlmApiKey }: ConfigOf<typeof GENERATOR_SETTINGS>,
-  { closer, logger }: OpenAIGeneratorDeps & { closer: Closer },
-): Promise<Omit<ModelServerPlace, 'apiKey'> & { apiKey: string | undefined }> {
-  if (vlmBaseUrl !== undefined) return { baseUrl: vlmBaseUrl, apiKey: vlmApiKey };
-  const server = await ModelServerChild.open({ logger });
-  logger.warn('no VLM_BASE_URL: the interim generator answers, which quotes and understands nothing');
+  { vlmBaseUrl, vlmApiKey, vlmPack, vlmStructured }: ConfigOf<typeof GENERATOR_SETTINGS>,
+  { closer, logger, packPlaces }: GeneratorDeps,
+): Promise<Place> {
+  if (vlmBaseUrl !== undefined)
+    return {
+      baseUrl: vlmBaseUrl,
+      apiKey: vlmApiKey,
+      profile: SERVER_PROFILE,
+      inFlight: IN_FLIGHT.server,
+      structured: vlmStructured,
+    };
+  const server = await ModelServerChild.open({ packDirectory: await findPack(vlmPack, packPlaces), logger });
   closer.push('model server', () => server.close());
-  return server.place;
+  return { ...server.place, profile: server.profile, inFlight: IN_FLIGHT.own, structured: 'off' };
 }

@@ -142,6 +142,11 @@ export const SHARED_SETTINGS = {
     z.string().min(1).default('starter'),
     'The encoder pack: a directory, or the name of one under models/.',
   ),
+  packDir: setting(
+    'PACK_DIR',
+    z.string().min(1).default('models'),
+    'Directory where packs are looked for by name, after those below the data directory.',
+  ),
   encoderThreads: setting(
     'ENCODER_THREADS',
     wholeNumber(0, 256).default(0),

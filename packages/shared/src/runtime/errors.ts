@@ -52,9 +52,9 @@ export const ERRORS = {
   manifest_line_invalid: { message: 'A manifest line is not a valid record.', retryable: false, httpStatus: 422 },
   item_message_invalid: { message: 'A message is not a valid item record.', retryable: false, httpStatus: 422 },
   // Encoders and packs.
-  pack_not_found: { message: 'There is no encoder pack of that name or path.', retryable: false, httpStatus: 422 },
+  pack_not_found: { message: 'There is no pack of that name or path.', retryable: false, httpStatus: 422 },
   hub_unavailable: { message: 'The hub of encoder packs cannot be reached.', retryable: true, httpStatus: 503 },
-  pack_invalid: { message: 'The encoder pack is incomplete or contradicts itself.', retryable: false, httpStatus: 422 },
+  pack_invalid: { message: 'The pack is incomplete or contradicts itself.', retryable: false, httpStatus: 422 },
   pack_drifted: { message: "The encoder's output differs from its pack's golden vectors.", retryable: false, httpStatus: 500 },
   encoder_unavailable: { message: 'The encoder does not answer.', retryable: true, httpStatus: 503 },
   encoder_failed: { message: 'The encoder failed on this input.', retryable: false, httpStatus: 500 },

@@ -1,7 +1,7 @@
 import type { IndexSpec } from '@sightline/shared/ports/vector-index';
 import { SightlineError } from '@sightline/shared/runtime/errors';
 import type { EncoderPack } from '../core/encoder-pack.ts';
-import type { ViewLayout } from '../core/picture-view.ts';
+import type { ViewLayout } from '@sightline/shared/pictures/picture-view';
 import type { GraphKey } from './encoder-inputs.ts';
 import type { GraphFacts, LoadRequest } from './encoder-protocol.ts';
 

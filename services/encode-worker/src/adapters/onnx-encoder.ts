@@ -5,10 +5,11 @@ import type { IndexSpec } from '@sightline/shared/ports/vector-index';
 import { SightlineError } from '@sightline/shared/runtime/errors';
 import { BatchScheduler, type BatchReport } from '../core/batch-scheduler.ts';
 import { RUNGS } from '../core/batch-ladder.ts';
-import type { DecodedPicture, EncodedText, Encoder, Outcome } from '../core/encoder.ts';
+import type { DecodedPicture } from '@sightline/shared/pictures/decoded-picture';
+import type { EncodedText, Encoder, Outcome } from '../core/encoder.ts';
 import type { EncoderPack, TextTower } from '../core/encoder-pack.ts';
 import { splitPassages } from '../core/passages.ts';
-import { viewLayouts, type ViewLayout } from '../core/picture-view.ts';
+import { viewLayouts, type ViewLayout } from '@sightline/shared/pictures/picture-view';
 import { fuseScales, meanDirection, repeatForScales } from '../core/pooling.ts';
 import type { EncoderProgram } from './encoder-child.ts';
 import { EncoderSupervisor } from './encoder-supervisor.ts';
@@ -18,7 +19,7 @@ import { HfTokenizer } from './hf-tokenizer.ts';
 import { indexSpec, loadRequest } from './loaded-pack.ts';
 import { proveEncoder, type ProofReport } from './prove-encoder.ts';
 import { readEncoderPack, type Variant } from './pack-reader.ts';
-import { SharpDecoder } from './sharp-decoder.ts';
+import { SharpDecoder } from '@sightline/shared/adapters/sharp-decoder';
 
 export interface OnnxEncoderOptions {
   packDir: string;

@@ -4,7 +4,8 @@ import path from 'node:path';
 import { afterEach, expect, test } from '@jest/globals';
 import { SightlineError } from '@sightline/shared/runtime/errors';
 import { HfTokenizer } from './hf-tokenizer.ts';
-import { findPack, readEncoderPack, readTextPack } from './pack-reader.ts';
+import { findPack } from '@sightline/shared/adapters/find-pack';
+import { readEncoderPack, readTextPack } from './pack-reader.ts';
 
 const PACKS = path.resolve(import.meta.dirname, '../../../../test/fixtures/packs');
 const folders: string[] = [];

@@ -1,13 +1,13 @@
 import { createHash } from 'node:crypto';
-import { realpath, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { z } from 'zod';
 import { SightlineError } from '@sightline/shared/runtime/errors';
 import { packManifest, type EncoderPack, type Graph, type PackManifest, type TextTower } from '../core/encoder-pack.ts';
 import type { Pooling } from '../core/pooling.ts';
-import { parsePreprocessing } from '../core/preprocessing.ts';
+import { parsePreprocessing } from '@sightline/shared/pictures/preprocessing';
 import { textConvention } from '../core/text-conventions.ts';
-import { PackFiles } from './pack-files.ts';
+import { findPack } from '@sightline/shared/adapters/find-pack';
+import { PackFiles } from '@sightline/shared/adapters/pack-files';
 
 /** Variants in the order they are chosen when none is asked for, with the hub's file name endings. */
 export const VARIANTS = {
@@ -25,24 +25,6 @@ export const variantNames = Object.keys(VARIANTS) as [Variant, ...Variant[]];
 
 const MAX_TOKENIZER_BYTES = 64 * 1024 * 1024;
 const DEFAULT_LOGIT_SCALE = 100;
-
-/** Published names have a slash; on disk it becomes two dashes, which no hub name may contain. */
-export const packDirectoryName = (name: string) => name.replaceAll('/', '--');
-
-/**
- * The directory of a pack named or pathed by a person. Names are looked for in `places` in order; `org/name` lies in
- * `org--name`. Errors: `pack_not_found`.
- */
-export async function findPack(nameOrPath: string, places: string[]): Promise<string> {
-  const candidates = /^[A-Za-z0-9][A-Za-z0-9._-]*(\/[A-Za-z0-9][A-Za-z0-9._-]*)?$/.test(nameOrPath)
-    ? places.map((place) => path.join(place, packDirectoryName(nameOrPath)))
-    : [];
-  candidates.push(path.resolve(nameOrPath));
-  for (const candidate of candidates) {
-    if (await stat(path.join(candidate, 'config.json')).catch(() => null)) return realpath(candidate);
-  }
-  throw new SightlineError('pack_not_found', `${nameOrPath}: looked in ${candidates.join(', ')}.`);
-}
 
 const config = z.looseObject({
   model_type: z.string().optional(),

@@ -2,7 +2,7 @@ import { rename, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import type { Logger } from 'pino';
 import { SightlineError } from '@sightline/shared/runtime/errors';
-import type { DecodedPicture } from '../core/encoder.ts';
+import type { DecodedPicture } from '@sightline/shared/pictures/decoded-picture';
 import type { EncoderPack } from '../core/encoder-pack.ts';
 import {
   assertSameVector,
@@ -16,7 +16,7 @@ import {
 } from '../core/golden.ts';
 import { goldenPhotograph, goldenPictures, GOLDEN_TEXTS } from './golden-pictures.ts';
 import { cosine } from '../core/pooling.ts';
-import { PackFiles } from './pack-files.ts';
+import { PackFiles } from '@sightline/shared/adapters/pack-files';
 import type { Tokens } from './hf-tokenizer.ts';
 
 /** Least cosine between the vectors of a large JPEG decoded with the pack's shrink_on_load and without. */

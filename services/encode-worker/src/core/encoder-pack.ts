@@ -1,15 +1,7 @@
 import { z } from 'zod';
-import { padOverride, shrinkOnLoad, type PreprocessingPlan } from './preprocessing.ts';
+import { multiScale, type MultiScale } from '@sightline/shared/pictures/picture-view';
+import { padOverride, shrinkOnLoad, type PreprocessingPlan } from '@sightline/shared/pictures/preprocessing';
 import type { Pooling } from './pooling.ts';
-
-export const multiScale = z.strictObject({
-  /** Edge lengths in pixels; the network's own input size belongs among them. */
-  scales: z.array(z.int().min(16).max(2048)).min(1).max(4),
-  fuse: z.enum(['mean', 'concat']),
-  /** The graph takes other input sizes than its own and interpolates its position embeddings. */
-  interpolates_positions: z.boolean().default(false),
-});
-export type MultiScale = z.infer<typeof multiScale>;
 
 /** `sightline.json`: what a pack says of itself that the Hugging Face files do not. Every field is optional. */
 export const packManifest = z.strictObject({

@@ -1,17 +1,6 @@
 import type { IndexSpec } from '@sightline/shared/ports/vector-index';
 import type { Lane } from '@sightline/shared/contracts/jobs';
-
-/** A picture ready for the encoder: one or more crops of the network's input size, RGB, 8 bits, interleaved (HWC). */
-export interface DecodedPicture {
-  /** crops * size * size * 3 bytes. */
-  pixels: Uint8Array;
-  crops: number;
-  /** After EXIF orientation. */
-  widthPx: number;
-  heightPx: number;
-  /** What the bytes were: jpeg, png, ... */
-  format: string;
-}
+import type { DecodedPicture } from '@sightline/shared/pictures/decoded-picture';
 
 export interface EncodedText {
   vector: Float32Array;

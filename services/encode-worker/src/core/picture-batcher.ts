@@ -1,5 +1,6 @@
 import type { Lane } from '@sightline/shared/contracts/jobs';
-import type { DecodedPicture, Encoder } from './encoder.ts';
+import type { DecodedPicture } from '@sightline/shared/pictures/decoded-picture';
+import type { Encoder } from './encoder.ts';
 
 export interface PictureBatcherOptions {
   lane: Lane;

@@ -1,4 +1,4 @@
-import type { MultiScale } from './encoder-pack.ts';
+import type { MultiScale } from '@sightline/shared/pictures/picture-view';
 
 export type Pooling = 'cls' | 'mean' | 'last';
 

@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto';
 import type { IndexSpec } from '@sightline/shared/ports/vector-index';
 import { SightlineError } from '@sightline/shared/runtime/errors';
-import type { DecodedPicture, EncodedText, Encoder, Outcome } from '../core/encoder.ts';
+import type { DecodedPicture } from '@sightline/shared/pictures/decoded-picture';
+import type { EncodedText, Encoder, Outcome } from '../core/encoder.ts';
 
 const DIMENSIONS = 16;
 

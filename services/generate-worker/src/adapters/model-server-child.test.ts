@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { pino } from 'pino';
-import { INTERIM_MODEL } from '../model-server/interim-generator.ts';
+import { TINY_MODEL, TINY_PACK } from '../testing/tiny-pack.ts';
 import { ModelServerChild } from './model-server-child.ts';
 
 const closers: (() => Promise<void> | void)[] = [];
@@ -15,7 +15,7 @@ afterEach(async () => {
 });
 
 async function opened(): Promise<ModelServerChild> {
-  const server = await ModelServerChild.open({ logger: pino({ level: 'silent' }) });
+  const server = await ModelServerChild.open({ packDirectory: TINY_PACK, logger: pino({ level: 'silent' }) });
   closers.push(() => server.close());
   return server;
 }
@@ -41,14 +41,53 @@ function isAlive(pid: number): boolean {
 test('killed, it is another process at the same address, with the same key', async () => {
   const server = await opened();
   const { place, pid } = server;
-  expect(await served(server)).toBe(INTERIM_MODEL);
+  expect(await served(server)).toBe(TINY_MODEL);
   expect(await served(server, 'another key')).toBe(401);
   process.kill(pid!, 'SIGKILL');
   while (isAlive(pid!)) await sleep(10);
   while ((await served(server)) === null) await sleep(20);
-  expect(await served(server)).toBe(INTERIM_MODEL);
+  expect(await served(server)).toBe(TINY_MODEL);
   expect(server.place).toEqual(place);
   expect(server.pid).not.toBe(pid);
+});
+
+test('killed while it answers, the answer breaks off, and the next one is whole', async () => {
+  const server = await opened();
+  const { baseUrl, apiKey } = server.place;
+  const ask = (maxTokens: number) =>
+    fetch(`${baseUrl}/chat/completions`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${apiKey}` },
+      body: JSON.stringify({ messages: [{ role: 'user', content: 'a' }], stream: true, temperature: 0, max_tokens: maxTokens }),
+    });
+  const answer = await ask(6_000);
+  process.kill(server.pid!, 'SIGKILL');
+  await expect(answer.text()).rejects.toThrow();
+  while ((await served(server)) === null) await sleep(20);
+  expect(await (await ask(3)).text()).toContain('[DONE]');
+});
+
+test('a pack that cannot be served is told with its code', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'sightline-no-pack-'));
+  closers.push(() => rmSync(folder, { recursive: true }));
+  const open = (packDirectory: string) => ModelServerChild.open({ packDirectory, logger: pino({ level: 'silent' }) });
+  await expect(open(join(folder, 'none'))).rejects.toMatchObject({ code: 'pack_not_found' });
+  await expect(open(folder)).rejects.toMatchObject({
+    code: 'pack_invalid',
+    detail: expect.stringContaining('config.json is missing'),
+  });
+});
+
+test('it tells what the pack says of its model', async () => {
+  const { profile } = await opened();
+  expect(profile).toEqual({
+    model: TINY_MODEL,
+    maxImages: 4,
+    imageSidePx: 32,
+    boxFrame: 'thousand',
+    contextTokens: 8_192,
+    tokensPerImage: 16,
+  });
 });
 
 test('what a terminal sends to all of its processes does not end it before its parent does', async () => {
@@ -57,7 +96,7 @@ test('what a terminal sends to all of its processes does not end it before its p
   process.kill(pid!, 'SIGINT');
   process.kill(pid!, 'SIGTERM');
   // A signal is told in the order of what else comes: who answers twice after it has had it.
-  for (let n = 0; n < 10; n++) expect(await served(server)).toBe(INTERIM_MODEL);
+  for (let n = 0; n < 10; n++) expect(await served(server)).toBe(TINY_MODEL);
   expect(server.pid).toBe(pid);
   await server.close();
   while (isAlive(pid!)) await sleep(10);
@@ -84,7 +123,7 @@ test('where no process can be started for a while, its parent lives and tries ag
      const { execPath } = process;
      let failures = 0;
      const logger = { info() {}, error: ({ attempt }) => { if (attempt && ++failures === 2) process.execPath = execPath; } };
-     const server = await ModelServerChild.open({ logger });
+     const server = await ModelServerChild.open({ packDirectory: ${JSON.stringify(TINY_PACK)}, logger });
      process.execPath = '/no/such/program';
      process.kill(server.pid, 'SIGKILL');
      const { baseUrl, apiKey } = server.place;

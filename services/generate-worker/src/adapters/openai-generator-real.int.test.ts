@@ -1,17 +1,20 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import sharp from 'sharp';
+import { pino } from 'pino';
 import type { PromptPart } from '../core/generator.ts';
 import { closeRigs, openRig, QUESTION, until, type GeneratorRig } from '../testing/generator-rig.ts';
+import { TINY_PACK } from '../testing/tiny-pack.ts';
+import { ModelServerChild } from './model-server-child.ts';
 
-const baseUrl = process.env['VLM_TEST_BASE_URL'] ?? '';
+/** Any other server, such as vLLM; else the worker's own with a pack of random weights, which is as real. */
+const namedUrl = process.env['VLM_TEST_BASE_URL'];
 const model = process.env['VLM_TEST_MODEL'] ?? null;
-/** As other engines', this server is found by its address alone: tools/random-llava makes a model that one can be started with. */
-const missing = baseUrl === '' ? 'VLM_TEST_BASE_URL names no model server' : null;
 
 /** A model may say anything: what is looked at is the protocol, on a server that is nobody's fake. */
-(missing ? describe.skip : describe)(missing ? `a real model server (${missing})` : 'a real model server', () => {
+describe(`a real model server (${namedUrl ?? 'the own one'})`, () => {
   let rig: GeneratorRig;
-  beforeAll(() => {
+  let own: ModelServerChild | null = null;
+  beforeAll(async () => {
     const profile = {
       model,
       maxImages: 2,
@@ -20,8 +23,11 @@ const missing = baseUrl === '' ? 'VLM_TEST_BASE_URL names no model server' : nul
       contextTokens: 2_048,
       tokensPerImage: 729,
     } as const;
-    rig = openRig(baseUrl, { profile });
+    if (!namedUrl) own = await ModelServerChild.open({ packDirectory: TINY_PACK, logger: pino({ level: 'silent' }) });
+    const { baseUrl, apiKey } = own?.place ?? { baseUrl: namedUrl ?? '', apiKey: undefined };
+    rig = openRig(baseUrl, { profile, apiKey });
   });
+  afterAll(() => own?.close());
   afterAll(closeRigs);
 
   const short = { temperature: 0, maxTokens: 24, stop: [] };

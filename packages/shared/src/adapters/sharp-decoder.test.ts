@@ -4,11 +4,11 @@ import path from 'node:path';
 import { expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import sharp from 'sharp';
-import { DEFAULT_DECODE_LIMITS } from '@sightline/shared/adapters/sharp-picture-guard';
-import { SightlineError } from '@sightline/shared/runtime/errors';
+import { DEFAULT_DECODE_LIMITS } from './sharp-picture-guard.ts';
+import { SightlineError } from '../runtime/errors.ts';
 import { makeBadPictures } from '../../../../scripts/make-bad-pictures.ts';
-import { viewLayouts } from '../core/picture-view.ts';
-import { parsePreprocessing } from '../core/preprocessing.ts';
+import { viewLayouts } from '../pictures/picture-view.ts';
+import { parsePreprocessing } from '../pictures/preprocessing.ts';
 import { SharpDecoder } from './sharp-decoder.ts';
 
 const clip = parsePreprocessing({ image_processor_type: 'CLIPImageProcessor' });

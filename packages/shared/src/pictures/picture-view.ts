@@ -1,5 +1,14 @@
+import { z } from 'zod';
 import type { Colour, PreprocessingPlan, Size } from './preprocessing.ts';
-import type { MultiScale } from './encoder-pack.ts';
+
+export const multiScale = z.strictObject({
+  /** Edge lengths in pixels; the network's own input size belongs among them. */
+  scales: z.array(z.int().min(16).max(2048)).min(1).max(4),
+  fuse: z.enum(['mean', 'concat']),
+  /** The graph takes other input sizes than its own and interpolates its position embeddings. */
+  interpolates_positions: z.boolean().default(false),
+});
+export type MultiScale = z.infer<typeof multiScale>;
 
 /**
  * One way of looking at a picture: resized to `resized`, laid on a canvas of `canvas` filled with `fill`, with the resized

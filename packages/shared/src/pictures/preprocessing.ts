@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { SightlineError } from '@sightline/shared/runtime/errors';
+import { SightlineError } from '../runtime/errors.ts';
 
 export interface Size {
   widthPx: number;

@@ -2,7 +2,7 @@ import { createHash, type Hash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { readFile, realpath, stat } from 'node:fs/promises';
 import path from 'node:path';
-import { SightlineError } from '@sightline/shared/runtime/errors';
+import { SightlineError } from '../runtime/errors.ts';
 
 const MAX_JSON_BYTES = 1024 * 1024;
 const MAX_GRAPH_BYTES = 16 * 1024 ** 3;

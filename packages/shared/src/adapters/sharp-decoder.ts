@@ -1,11 +1,11 @@
 import sharp, { type Sharp, type SharpOptions } from 'sharp';
-import { SharpPictureGuard, type DecodeLimits } from '@sightline/shared/adapters/sharp-picture-guard';
-import type { PictureFormat } from '@sightline/shared/pictures/picture-format';
-import { SightlineError } from '@sightline/shared/runtime/errors';
-import type { DecodedPicture } from '../core/encoder.ts';
-import { pictureView, type PictureView, type ViewLayout } from '../core/picture-view.ts';
-import type { Colour, PreprocessingPlan, Size } from '../core/preprocessing.ts';
-import { enlarge } from '../core/enlarge.ts';
+import { SharpPictureGuard, type DecodeLimits } from './sharp-picture-guard.ts';
+import type { PictureFormat } from '../pictures/picture-format.ts';
+import { SightlineError } from '../runtime/errors.ts';
+import type { DecodedPicture } from '../pictures/decoded-picture.ts';
+import { pictureView, type PictureView, type ViewLayout } from '../pictures/picture-view.ts';
+import type { Colour, PreprocessingPlan, Size } from '../pictures/preprocessing.ts';
+import { enlarge } from '../pictures/enlarge.ts';
 
 /**
  * Turns bytes into the network's input as `plan` says, on libvips' threads. Alpha is laid on white, EXIF orientation is

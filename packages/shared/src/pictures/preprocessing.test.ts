@@ -1,5 +1,5 @@
 import { expect, test } from '@jest/globals';
-import { SightlineError } from '@sightline/shared/runtime/errors';
+import { SightlineError } from '../runtime/errors.ts';
 import { pictureView, viewLayouts } from './picture-view.ts';
 import { parsePreprocessing } from './preprocessing.ts';
 
