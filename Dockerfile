@@ -32,7 +32,7 @@ COPY --from=packages /app/node_modules node_modules
 COPY package.json LICENSE ./
 COPY packages packages
 COPY services services
-COPY models/starter models/starter
+COPY models models
 COPY scripts scripts
 USER node
 HEALTHCHECK --interval=10s --timeout=6s --start-period=60s --retries=3 \

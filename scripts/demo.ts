@@ -50,9 +50,7 @@ await runMain(stackMain('demo'), async ({ config, logger, closer, end }) => {
     for (const file of await savePictures(client, question, join(answers, name))) console.log(`  written to ${file}`);
   }
   if (!config.vlmBaseUrl)
-    console.log(
-      '\nThese answers are of the interim generator: it quotes and marks what stands out, and understands nothing. VLM_BASE_URL names a real one.',
-    );
+    console.log(`\nThese answers are of the pack ${config.vlmPack}; VLM_BASE_URL names a larger model's server.`);
 
   const peak = memory.peak();
   memory.stop();

@@ -1,7 +1,6 @@
 import { createHash } from 'node:crypto';
 import path from 'node:path';
 import { z } from 'zod';
-import { SightlineError } from '@sightline/shared/runtime/errors';
 import { packManifest, type EncoderPack, type Graph, type PackManifest, type TextTower } from '../core/encoder-pack.ts';
 import type { Pooling } from '../core/pooling.ts';
 import { parsePreprocessing } from '@sightline/shared/pictures/preprocessing';
