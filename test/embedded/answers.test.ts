@@ -70,7 +70,7 @@ test(
   async () => {
     const dataDir = mkdtempSync(join(tmpdir(), 'sightline-embedded-'));
     cleanups.push(() => rmSync(dataDir, { recursive: true, force: true }));
-    // A pack of random weights: the form of its answers is what is looked at, and that they are the same for the same question.
+    // A pack of random weights: the form of its answers is what is looked at. They differ, because each prompt names its fences anew.
     const stack = await startStack({ dataDir, env: { VLM_BASE_URL: '', VLM_PACK: TINY_PACK } });
     cleanups.push(() => stack.stop());
     const client = new ApiClient(stack.url);
@@ -97,13 +97,12 @@ test(
     expect(region).toMatchObject({ status: 'answered', usage: { images: 1 } });
     const tuned = await answerTo(client, { ...asked, adapter: TINY_ADAPTER });
     expect(tuned).toMatchObject({ status: 'answered', model: TINY_ADAPTER });
-    expect(tuned.answer).not.toBe(region.answer);
 
     const pid = modelServer(stack.pid);
     if (pid !== null) {
       process.kill(pid, 'SIGKILL');
       const after = await answerTo(client, asked);
-      expect(after).toMatchObject({ status: 'answered', answer: region.answer });
+      expect(after).toMatchObject({ status: 'answered', model: TINY_MODEL, usage: { images: 1 } });
     }
     const tree = processTree(stack.pid);
     expect(await stack.stop()).toBe(0);

@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url';
 import { afterEach, expect, test } from '@jest/globals';
 import { pino } from 'pino';
 import { Registry } from 'prom-client';
+import { TINY_PACK } from '@sightline/generate-worker/testing/tiny-pack';
 import { DEFAULT_TENANT, newId } from '@sightline/shared/contracts/ids';
 import { indexView, searchResponse } from '@sightline/shared/contracts/http';
 import { readConfig } from '@sightline/shared/runtime/config';
@@ -91,7 +92,7 @@ withRedis(
 function start(service: string, env: Record<string, string>): void {
   const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', `services/${service}/src/main.ts`], {
     cwd: ROOT,
-    env: { ...process.env, LOG_LEVEL: 'warn', ...env },
+    env: { VLM_PACK: TINY_PACK, ...process.env, LOG_LEVEL: 'warn', ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   let output = '';
