@@ -49,14 +49,35 @@ class Prompts:
         self.image_processor = image_processor
         self.image_token = image_token
         self.tokens_per_image = tokens_per_image
+        self.form = self.probe()
 
     def ids(self, parts):
         content = [{"type": "text", "text": part} if isinstance(part, str) else {"type": "image"} for part in parts]
-        messages = [{"role": "system", "content": [{"type": "text", "text": SYSTEM}]}, {"role": "user", "content": content}]
-        text = self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        text = self.render([{"role": "system", "content": SYSTEM}, {"role": "user", "content": content}], self.form)
         text = text.replace(self.image_token, self.image_token * self.tokens_per_image)
         bos = self.tokenizer.bos_token
         return self.tokenizer(text, add_special_tokens=not (bos and text.startswith(bos)))["input_ids"]
+
+    def render(self, messages, form):
+        if form != "as_sent":
+            parts = [[{"type": "text", "text": m["content"]}] if isinstance(m["content"], str) else m["content"] for m in messages]
+            words = ["\n".join(p["text"] if p["type"] == "text" else self.image_token for p in one) for one in parts]
+            messages = [{**m, "content": one} for m, one in zip(messages, parts if form == "parts" else words)]
+        return self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+
+    def probe(self):
+        """How the template takes messages, found out as the server does it (chat-prompt.ts)."""
+        system = {"role": "system", "content": "probe of a rule"}
+        in_parts = {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "probe of parts"}]}
+        for form in ["as_sent", "parts", "text"]:
+            try:
+                text = self.render([system, {"role": "user", "content": "probe of a text"}], form)
+                parts = self.render([system, in_parts], form)
+            except Exception:  # jinja2's own errors, and any that a template raises
+                continue
+            if "probe of a text" in text and "probe of parts" in parts and parts.count(self.image_token) == 1:
+                return form
+        raise ValueError("the chat template shows not one text and one picture of a message that has both")
 
     def pixels(self, shown):
         return self.image_processor(images=shown, return_tensors="pt")["pixel_values"].float() if shown else None

@@ -1,11 +1,18 @@
 import { Template } from '@huggingface/jinja';
 import { Tokenizer } from '@huggingface/tokenizers';
 import { SightlineError } from '@sightline/shared/runtime/errors';
-import { ChatRefused, type ChatMessage } from './chat-request.ts';
+import { ChatRefused, type ChatMessage, type ChatPart } from './chat-request.ts';
 import type { ModelPack } from './model-pack.ts';
 
 /** No token of a vocabulary stands for more characters on average: what is longer is not even cut into tokens. */
 const MOST_CHARS_A_TOKEN = 64;
+
+/**
+ * How a template takes messages: texts and lists of parts as they were sent, every message as a list, or every one as a text with the token
+ * of a picture in it. The first that works is used.
+ */
+const MESSAGE_FORMS = ['as_sent', 'parts', 'text'] as const;
+type MessageForm = (typeof MESSAGE_FORMS)[number];
 
 /** The library's declarations do not resolve under NodeNext, so what is used of it is typed here. */
 interface TokenizerPart {
@@ -23,8 +30,7 @@ export class ChatPrompt {
   readonly #template: Template;
   readonly #pack: ModelPack;
   readonly #imageToken: string;
-  /** Whether the template takes a message in parts; else pictures are written into its text. */
-  readonly #takesParts: boolean;
+  readonly #form: MessageForm;
 
   /** Errors: `pack_invalid` for a tokenizer or a template that cannot be used. */
   constructor(pack: ModelPack) {
@@ -40,7 +46,7 @@ export class ChatPrompt {
     const eos = eosToken === null ? undefined : this.#tokenizer.token_to_id(eosToken);
     this.eosIds = new Set(pack.eosIds.length > 0 || eos === undefined ? pack.eosIds : [eos]);
     if (this.eosIds.size === 0) throw invalid('no token ends an answer (eos_token_id)');
-    this.#takesParts = this.#probe();
+    this.#form = this.#probe();
   }
 
   /**
@@ -50,7 +56,7 @@ export class ChatPrompt {
   ids(messages: ChatMessage[], pictures: number, tokensPerImage: number): number[] {
     let rendered: string;
     try {
-      rendered = this.#render(messages, this.#takesParts);
+      rendered = this.#render(messages, this.#form);
     } catch (error) {
       throw new ChatRefused('invalid_request_error', `The chat template says: ${textOf(error)}`);
     }
@@ -79,32 +85,36 @@ export class ChatPrompt {
     return this.#tokenizer.decode([id], { skip_special_tokens: false, clean_up_tokenization_spaces: false });
   }
 
-  #render(messages: ChatMessage[], inParts: boolean): string {
+  #render(messages: ChatMessage[], form: MessageForm): string {
     const { bosToken, eosToken } = this.#pack.tokenizerConfig;
+    const shaped = messages.map(({ role, content }) => {
+      if (form === 'as_sent') return { role, content };
+      const parts = typeof content === 'string' ? [{ type: 'text' as const, text: content }] : content;
+      return { role, content: form === 'parts' ? parts : parts.map((part) => this.#word(part)).join('\n') };
+    });
     return this.#template.render({
-      messages: inParts
-        ? messages
-        : messages.map(({ role, content }) => ({ role, content: content.map((part) => this.#word(part)).join('\n') })),
+      messages: shaped,
       add_generation_prompt: true,
       bos_token: bosToken ?? '',
       eos_token: eosToken ?? '',
     });
   }
 
-  #word(part: ChatMessage['content'][number]): string {
+  #word(part: ChatPart): string {
     return part.type === 'text' ? part.text : this.#imageToken;
   }
 
-  /** Templates differ in whether a message is a text or a list of parts: one with both in it shows which. */
-  #probe(): boolean {
-    const messages: ChatMessage[] = [
-      { role: 'user', content: [{ type: 'image' }, { type: 'text', text: 'probe of the template' }] },
-    ];
+  /** Messages of both forms show which ones a template takes: a text, and parts with a picture among them. */
+  #probe(): MessageForm {
+    const system: ChatMessage = { role: 'system', content: 'probe of a rule' };
+    const inParts: ChatMessage = { role: 'user', content: [{ type: 'image' }, { type: 'text', text: 'probe of parts' }] };
     let said = '';
-    for (const inParts of [true, false]) {
+    for (const form of MESSAGE_FORMS) {
       try {
-        const rendered = this.#render(messages, inParts);
-        if (rendered.includes('probe of the template') && rendered.split(this.#imageToken).length === 2) return inParts;
+        const text = this.#render([system, { role: 'user', content: 'probe of a text' }], form);
+        const parts = this.#render([system, inParts], form);
+        const pictures = parts.split(this.#imageToken).length - 1;
+        if (text.includes('probe of a text') && parts.includes('probe of parts') && pictures === 1) return form;
         said = 'it shows not one text and one picture of a message that has both';
       } catch (error) {
         said = textOf(error);

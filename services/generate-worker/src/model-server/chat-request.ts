@@ -55,7 +55,8 @@ export const chatRequest = z.object({
 export type ChatRequest = z.infer<typeof chatRequest>;
 
 /** What a template is rendered with: pictures stand where they stood, and lie beside, in the same order. */
-export type ChatMessage = { role: string; content: ({ type: 'text'; text: string } | { type: 'image' })[] };
+export type ChatPart = { type: 'text'; text: string } | { type: 'image' };
+export type ChatMessage = { role: string; content: string | ChatPart[] };
 
 /** The messages without their pictures, and the addresses of those in order. */
 export function splitPictures({ messages }: Pick<ChatRequest, 'messages'>): { messages: ChatMessage[]; urls: string[] } {
@@ -63,11 +64,14 @@ export function splitPictures({ messages }: Pick<ChatRequest, 'messages'>): { me
   return {
     messages: messages.map(({ role, content }) => ({
       role,
-      content: (typeof content === 'string' ? [{ type: 'text' as const, text: content }] : content).map((part) => {
-        if (part.type === 'text') return part;
-        urls.push(part.image_url.url);
-        return { type: 'image' as const };
-      }),
+      content:
+        typeof content === 'string'
+          ? content
+          : content.map((part) => {
+              if (part.type === 'text') return part;
+              urls.push(part.image_url.url);
+              return { type: 'image' as const };
+            }),
     })),
     urls,
   };

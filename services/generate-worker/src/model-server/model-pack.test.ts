@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { afterEach, expect, test } from '@jest/globals';
 import { SightlineError } from '@sightline/shared/runtime/errors';
 import { TINY_ADAPTER, TINY_PACK } from '../testing/tiny-pack.ts';
+import type { ChatPart } from './chat-request.ts';
 import { Llava } from './llava.ts';
 import { readModelPack } from './model-pack.ts';
 
@@ -54,11 +55,25 @@ test('the template may lie in a file of its own, and may take a message as one t
     join(folder, 'chat_template.jinja'),
     "{% for m in messages %}{{ m['role'] + ': ' + m['content'] }}\n{% endfor %}assistant:",
   );
-  const llava = await opened(folder);
-  const messages = [{ role: 'user', content: [{ type: 'image' as const }, { type: 'text' as const, text: 'a' }] }];
-  const ids = llava.promptIds({ messages, pictures: [new Uint8Array(32 * 32 * 3)], maxTokens: 1 });
-  expect(ids.filter((id) => id === IMAGE_ID)).toHaveLength(16);
+  expect(imagesIn(await opened(folder), [{ type: 'image' }, { type: 'text', text: 'a' }])).toBe(16);
 });
+
+test('a template that knows parts alone is given texts in parts too', async () => {
+  const folder = copyOfTiny();
+  const chat_template = `{% for m in messages %}{% for p in m['content'] | selectattr('type', 'equalto', 'image') %}<image>{% endfor %}{% for p in m['content'] | selectattr('type', 'equalto', 'text') %}{{ p['text'] }}{% endfor %}{% endfor %}`;
+  changed(join(folder, 'tokenizer_config.json'), (json) => ({ ...json, chat_template }));
+  const llava = await opened(folder);
+  expect(imagesIn(llava, [{ type: 'image' }, { type: 'text', text: 'a' }])).toBe(16);
+  const length = (content: string) =>
+    llava.promptIds({ messages: [{ role: 'user', content }], pictures: [], maxTokens: 1 }).length;
+  expect(length('7777')).toBe(length('77') + 2);
+});
+
+function imagesIn(llava: Llava, content: ChatPart[]): number {
+  const pictures = [new Uint8Array(32 * 32 * 3)];
+  return llava.promptIds({ messages: [{ role: 'user', content }], pictures, maxTokens: 1 }).filter((id) => id === IMAGE_ID)
+    .length;
+}
 
 test.each([
   ['no directory', (folder: string) => rmSync(folder, { recursive: true }), /^pack_not_found/],
