@@ -23,6 +23,7 @@ const USAGE = `usage: npm run ask -- ["words"] [--image file] [options]
   --steps            the way to the answer, in numbered steps
   --mode <mode>      what is searched: hybrid (default), text, visually_similar
   --k <n>            sources that are shown to the model (5)
+  --max-images <n>   pictures that are shown to it at most
   --filter <text>    such as "kind=product price<=20 colour=red,blue"
   --language <tag>   of the answer
   --adapter <name>   a LoRA adapter of the model server
@@ -119,6 +120,7 @@ async function main(): Promise<number> {
       steps: { type: 'boolean', default: false },
       mode: { type: 'string' },
       k: { type: 'string' },
+      'max-images': { type: 'string' },
       filter: { type: 'string' },
       language: { type: 'string' },
       adapter: { type: 'string' },
@@ -139,6 +141,7 @@ async function main(): Promise<number> {
     ...(values.image ? { image: await pictureOf(values.image) } : {}),
     ...(values.mode ? { mode: values.mode } : {}),
     ...(values.k ? { k: Number(values.k) } : {}),
+    ...(values['max-images'] ? { max_images: Number(values['max-images']) } : {}),
     ...(values.filter ? { filter: parseFilter(values.filter) } : {}),
     ...(values.language ? { language: values.language } : {}),
     ...(values.adapter ? { adapter: values.adapter } : {}),

@@ -13,6 +13,7 @@ export function newAsked(more: Partial<AskedQuestion> = {}): AskedQuestion {
     mode: 'hybrid',
     alpha: 0.7,
     k: 5,
+    maxImages: null,
     showSteps: false,
     language: null,
     adapter: null,

@@ -388,6 +388,23 @@ test('pictures of sources for which the model has no place are said', async () =
   expect(result.warnings).toContain('pictures_left_out: 1 pictures of sources were not shown; the model takes 1.');
 });
 
+test('a question that allows no picture is answered from words alone, whatever the model could see', async () => {
+  const rig = await withParts();
+  const { result } = await answered(rig, { question: 'Does the red cooler fit AM4?', maxImages: 0 });
+  expect(rig.server.requests[0]).toMatchObject({ images: 0 });
+  expect(rig.server.requests[0]?.text).toContain('Red cooler');
+  expect(result).toMatchObject({ images: [], boxes: [], usage: { images: 0 } });
+  // Its own picture is searched with and not shown: where nothing is like it there is nothing to ask about.
+  const bytes = await sharp({ create: { width: 60, height: 60, channels: 3, background: '#00ff00' } })
+    .jpeg()
+    .toBuffer();
+  const key = questionPictureKey('default', 'own');
+  await rig.store.put({ bucket: SYSTEM_BUCKET, key }, bytes, { contentType: 'image/jpeg' });
+  const alone = await answered(rig, { question: '', picture: { key }, maxImages: 0 });
+  expect(alone.result).toMatchObject({ noMatch: true, model: null });
+  expect(rig.server.requests).toHaveLength(1);
+});
+
 test('other tenants see nothing of it', async () => {
   const rig = await withParts();
   await rig.add({ itemId: 'secret', title: 'Secret cooler', text: 'Fits AM4.', colour: [1, 0, 0], tenant: 'other' });

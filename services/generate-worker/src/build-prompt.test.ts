@@ -47,6 +47,7 @@ async function built(input: Partial<PromptInput>, budget = profile.contextTokens
     sources: [],
     questionPicture: null,
     pictures: new Map(),
+    maxImages: null,
     showSteps: false,
     language: null,
     answerTokens: 512,
@@ -95,6 +96,20 @@ test("the model's places go to the question's picture and the most relevant sour
     maxImages: 2,
   });
   expect(two?.pictures.map(({ of }) => of)).toEqual([1, 'question']);
+});
+
+test('who asks may allow fewer pictures than the model takes, or none at all', async () => {
+  const pictures = new Map([1, 2].map((n) => [n, picture(`p${n}`)]));
+  const sources = [1, 2].map((n) => ({ ...source(n), picture: picture(`p${n}`).object }));
+  const input = { sources, pictures, questionPicture: picture('own') };
+  const shown = async (maxImages: number) => (await built({ ...input, maxImages }))?.pictures.map(({ of }) => of);
+  expect(await shown(64)).toEqual([1, 2, 'question']);
+  expect(await shown(2)).toEqual([1, 'question']);
+  expect(await shown(1)).toEqual(['question']);
+  const none = await built({ ...input, maxImages: 0 });
+  expect(none?.pictures).toEqual([]);
+  expect(order(none?.content)).toEqual(['Source [1]', 'Source [2]', 'Question:']);
+  expect(none?.warnings).toEqual(['pictures_left_out: 2 pictures of sources were not shown; the question allows 0.']);
 });
 
 test('what does not fit goes, the least relevant first, and is said', async () => {

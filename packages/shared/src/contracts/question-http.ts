@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { ERRORS } from '../runtime/errors.ts';
 import { filter } from './filter.ts';
-import { MAX_QUESTION_SOURCES } from './questions.ts';
+import { MAX_QUESTION_IMAGES, MAX_QUESTION_SOURCES } from './questions.ts';
 import { storableText } from './records.ts';
 
 /** What HTTP says of questions. */
@@ -32,6 +32,14 @@ export const questionRequest = z
     mode: z.enum(['hybrid', 'text', 'visually_similar']).default('hybrid'),
     alpha: z.number().min(0).max(1).default(0.7).describe('Weight of the visual signals when there are words and a picture.'),
     k: z.int().min(1).max(MAX_QUESTION_SOURCES).default(5).describe('Sources that are retrieved and shown to the model.'),
+    max_images: z
+      .int()
+      .min(0)
+      .max(MAX_QUESTION_IMAGES)
+      .optional()
+      .describe(
+        "Pictures that the model is shown at most, the question's own among them; as many as the model takes where it is left out. 0: words alone.",
+      ),
     show_steps: z.boolean().default(false).describe('Asks for the way to the answer, in numbered steps.'),
     language: z
       .string()

@@ -12,6 +12,9 @@ import { filter } from './filter.ts';
 /** At most so many sources are retrieved for a question. */
 export const MAX_QUESTION_SOURCES = 20;
 
+/** At most so many pictures can a question ask to have shown: as many as a prompt may hold at all. */
+export const MAX_QUESTION_IMAGES = 64;
+
 const box = z.tuple([z.number(), z.number(), z.number(), z.number()]);
 
 /** What the model is asked to do besides: what is absent is the server's default. */
@@ -42,6 +45,8 @@ export const askedQuestion = z.strictObject({
   alpha: z.number(),
   /** How many sources are retrieved. */
   k: z.int().min(1).max(MAX_QUESTION_SOURCES),
+  /** Pictures that the model is shown at most, the question's own among them; null: as many as it takes. Absent in questions of before 0.2; the default can go when those are past their retention. */
+  maxImages: z.int().min(0).max(MAX_QUESTION_IMAGES).nullable().default(null),
   showSteps: z.boolean(),
   /** BCP 47; null: that of the question. */
   language: z.string().nullable(),

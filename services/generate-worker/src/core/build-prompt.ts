@@ -11,6 +11,8 @@ export interface PromptInput {
   sources: Source[];
   questionPicture: ReadyPicture | null;
   pictures: ReadonlyMap<number, ReadyPicture>;
+  /** Pictures that the asker allows; null: those that the model takes. */
+  maxImages: number | null;
   showSteps: boolean;
   language: string | null;
   /** Tokens that the answer may have. */
@@ -57,13 +59,16 @@ export function buildPrompt(
     format_rule: profile.structured ? texts.format_rule : '',
   });
   const question = neutralise(input.question).trim() || texts.picture_alone;
-  const places = profile.maxImages - (input.questionPicture ? 1 : 0);
-  const withPicture = input.sources.filter(({ n }) => input.pictures.has(n)).slice(0, Math.max(0, places));
+  const places = placesOf(profile, input.maxImages);
+  const questionPicture = places > 0 ? input.questionPicture : null;
+  const withPicture = input.sources
+    .filter(({ n }) => input.pictures.has(n))
+    .slice(0, Math.max(0, places - (questionPicture ? 1 : 0)));
   const shown = new Set(withPicture.map(({ n }) => n));
 
   let room =
     budgetTokens - input.answerTokens - estimateTokens(system) - estimateTokens(`${texts.question_heading}\n${question}`);
-  if (input.questionPicture) room -= profile.tokensPerImage + estimateTokens(texts.question_picture);
+  if (questionPicture) room -= profile.tokensPerImage + estimateTokens(texts.question_picture);
   if (room < 0) return null;
 
   const kept: BuiltPrompt['sources'] = [];
@@ -92,7 +97,9 @@ export function buildPrompt(
     ({ n, picture }) => picture && !(shown.has(n) && kept.some((source) => source.n === n)),
   ).length;
   if (left > 0)
-    warnings.push(`pictures_left_out: ${left} pictures of sources were not shown; the model takes ${profile.maxImages}.`);
+    warnings.push(
+      `pictures_left_out: ${left} pictures of sources were not shown; the ${places < profile.maxImages ? 'question allows' : 'model takes'} ${places}.`,
+    );
 
   const pictures: BuiltPrompt['pictures'] = [];
   const content: PromptPart[] = [];
@@ -112,9 +119,14 @@ export function buildPrompt(
     const picture = shown.has(source.n) ? input.pictures.get(source.n) : undefined;
     if (picture) show(source.n, fill(texts.source_picture, { n: source.n }), picture);
   }
-  if (input.questionPicture) show('question', texts.question_picture, input.questionPicture);
+  if (questionPicture) show('question', texts.question_picture, questionPicture);
   content.push({ type: 'text', text: `${texts.question_heading}\n${question}` });
   return { system, content, sources: kept, pictures, structured: profile.structured, warnings };
+}
+
+/** Pictures that a prompt may hold, the question's among them: what the model takes, or fewer where the asker allows fewer. */
+export function placesOf({ maxImages }: Pick<ModelProfile, 'maxImages'>, allowed: number | null): number {
+  return Math.min(maxImages, allowed ?? maxImages);
 }
 
 /** A prompt as the model server takes it. */

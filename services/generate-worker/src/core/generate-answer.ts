@@ -46,6 +46,7 @@ export async function generateAnswer(
         sources: retrieved.sources,
         questionPicture: retrieved.questionPicture,
         pictures: retrieved.pictures,
+        maxImages: asked.maxImages,
         showSteps: asked.showSteps,
         language: asked.language,
         answerTokens,

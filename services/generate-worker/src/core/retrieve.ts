@@ -5,6 +5,7 @@ import { search } from '@sightline/shared/search/search';
 import { SightlineError } from '@sightline/shared/runtime/errors';
 import { createHash } from 'node:crypto';
 import type { AnswerDeps } from './answer-deps.ts';
+import { placesOf } from './build-prompt.ts';
 import { sourcesOf, type ReadyPicture, type Source, type SourcePicture } from './sources.ts';
 
 export interface Retrieved {
@@ -43,14 +44,15 @@ export async function retrieve(deps: RetrieveDeps, question: Question, signal: A
   const isUseless = found.no_match && !isFiltered;
   const sources = isUseless ? [] : await sourcesOf(version.index, tenant, found.results);
   // Where there is nothing to look at at all, a model could only invent.
-  const noMatch = sources.length === 0 && asked.picture === null;
+  const allowed = placesOf(deps.generator.profile, asked.maxImages);
+  const noMatch = sources.length === 0 && (asked.picture === null || allowed === 0);
   // Half a search cannot say that there is nothing: the question waits for the whole one.
   if (noMatch && found.degraded) throw new SightlineError('encoder_unavailable');
   const warnings = [...found.warnings];
   if (found.no_match && !noMatch) warnings.push('nothing_matches: no source is relevant by its score.');
 
   const pictures = new Map<number, ReadyPicture>();
-  const places = deps.generator.profile.maxImages - (own ? 1 : 0);
+  const places = allowed - (own ? 1 : 0);
   for (const source of sources) {
     if (!source.picture || pictures.size >= places) continue;
     signal.throwIfAborted();

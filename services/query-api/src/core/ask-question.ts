@@ -136,7 +136,7 @@ function createQuestion(
 }
 
 function askedOf(request: ParsedQuestionRequest, checked: Pick<AskedQuestion, 'webhook' | 'picture'>): AskedQuestion {
-  const { question, filter, mode, alpha, k, show_steps: showSteps, language, adapter, metadata } = request;
+  const { question, filter, mode, alpha, k, max_images: maxImages, show_steps: showSteps, language, adapter, metadata } = request;
   const { temperature, top_p: topP, max_tokens: maxTokens, stop, seed } = request;
   return {
     question,
@@ -144,6 +144,7 @@ function askedOf(request: ParsedQuestionRequest, checked: Pick<AskedQuestion, 'w
     mode,
     alpha,
     k,
+    maxImages: maxImages ?? null,
     showSteps,
     language: language ?? null,
     adapter: adapter ?? null,
