@@ -2,6 +2,7 @@ import type { MigrationQuality, MigrationQuery } from '@sightline/shared/contrac
 import type { EncodeQueryResult } from '@sightline/shared/contracts/jobs';
 import type { AssetPoint, Leg, VectorIndex } from '@sightline/shared/ports/vector-index';
 import { analyseQuery } from '@sightline/shared/retrieval/analyser';
+import { recallAt } from '@sightline/shared/retrieval/ranking-metrics';
 import { reciprocalRankFusion } from '@sightline/shared/retrieval/reciprocal-rank-fusion';
 
 const SHOWN = 10;
@@ -47,8 +48,10 @@ export async function compareQuality(
 }
 
 function recall({ relevant }: MigrationQuery, found: Found[]): number {
-  const ids = new Set(found.flatMap((one) => one.ids));
-  return relevant.filter((id) => ids.has(id)).length / Math.min(relevant.length, SHOWN);
+  // A label may name one found thing by several of its ids: all of them count as found.
+  const ids = new Set(relevant);
+  const named = found.slice(0, SHOWN).flatMap((one) => one.ids.filter((id) => ids.has(id)));
+  return recallAt(named, ids, SHOWN);
 }
 
 function mean(values: number[]): number | null {

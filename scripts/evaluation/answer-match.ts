@@ -1,0 +1,145 @@
+/** Whether an answer in words says what a reference says. The rules are in docs/evaluation.md. */
+import { missingFacts } from '@sightline/generate-worker/core/grounding/agree-facts';
+import { factsOf, type Facts } from '@sightline/generate-worker/core/grounding/claim-facts';
+import { analyseQuery } from '@sightline/shared/retrieval/analyser';
+
+/** What an answer is held against. */
+export interface Reference {
+  question: string;
+  /** Right answers; any of them will do. */
+  answers: readonly string[];
+}
+
+const MARKS = /\s*\[\d{1,2}\]/g;
+const PARENTHESES = /\s*\([^()]*\)/g;
+const YES = /^(?:yes|yep|yeah|correct|true|ja|oui|是|对|可以|能|适合|有货|有)(?![\p{Script=Latin}\p{N}])/iu;
+const NO = /^(?:no|nope|not|false|incorrect|nein|non|否|不|没|无|非)(?![\p{Script=Latin}\p{N}])/iu;
+const NONE = /^(?:none|nothing|no|无|没有|都不|均无)(?![\p{Script=Latin}\p{N}])/iu;
+const IS_NONE = /^(?:none|nothing|无异常|没有异常)(?![\p{Script=Latin}\p{N}])/iu;
+const IS_YES = /^(?:yes|是|有货)(?![\p{Script=Latin}\p{N}])/iu;
+const IS_NO = /^(?:no|否|不是|无货)(?![\p{Script=Latin}\p{N}])/iu;
+const DENIAL = /\b(?:not|no|none|never|without|neither|nor|cannot)\b|n['’]t\b|不|没|無|无(?!论)|非(?!常)/iu;
+const CHOICE = /\b(?:or|either|maybe|perhaps|possibly)\b|或|也许|可能/iu;
+/** What a model says that does not know. Only of an answer that cites nothing. */
+const REFUSAL =
+  /\b(?:(?:do|does|did|can|could) ?(?:not|n['’]t) (?:know|say|tell|answer|contain|mention|state|show|give|provide)|cannot (?:answer|tell|say|know)|not (?:in|stated in|given in|found in|contained in|available in) (?:the|any|these) sources?|no (?:information|answer|source)|unknown|unable to answer)\b|不知道|无法(?:回答|确定|得知)|没有(?:答案|相关|提到|提供|说明)|未(?:提及|提供|说明)/iu;
+
+/** The same text but for spaces, marks of citations and a final full stop. */
+export function matchesExactly(answer: string, { answers }: Reference): boolean {
+  const plain = (text: string): string =>
+    text
+      .replace(MARKS, '')
+      .replaceAll(/\s+/g, ' ')
+      .trim()
+      .replace(/[.。]$/, '');
+  return answers.some((right) => plain(right) === plain(answer));
+}
+
+/** What an answer says is right: as a whole by what it says of numbers, units, codes, yes, no and none, and by its words. Never throws. */
+export function matchesNormalised(answer: string, { question, answers }: Reference): boolean {
+  return answers.some((right) => says(plainOf(answer), plainOf(right), plainOf(question)));
+}
+
+/** A model's own words for not knowing. Whether anything is cited is the caller's to look at. */
+export function soundsLikeRefusal(answer: string): boolean {
+  return REFUSAL.test(plainOf(answer));
+}
+
+function plainOf(text: string): string {
+  return text
+    .replace(MARKS, '')
+    .replaceAll(/[²³]/g, (power) => (power === '²' ? '^2' : '^3'))
+    .replaceAll(/[*_`#]{1,3}(?=\p{L})|(?<=\p{L})[*_`]{1,3}/gu, '')
+    .normalize('NFKC')
+    .replaceAll(/[\u2010-\u2015\u2212]/g, '-')
+    .replaceAll(/[×✕]/g, 'x')
+    // A point with three digits behind it is read as one of thousands elsewhere; here 1.015 is never 1015.
+    .replaceAll(/(?<![\d.,])(\d{1,3}\.\d{3})(?![\d.,]?\d)/g, '$10')
+    .replaceAll('。', '.')
+    .replaceAll(/\s+/g, ' ')
+    .trim();
+}
+
+function says(answer: string, right: string, question: string): boolean {
+  if (answer === '') return false;
+  if (IS_NONE.test(right)) return NONE.test(answer) && addsNothing(answer, [question, right]);
+  if (IS_YES.test(right)) return YES.test(answer) && addsNothing(answer, [question, right]);
+  if (IS_NO.test(right)) return NO.test(answer) && addsNothing(answer, [question, right]);
+  if (CHOICE.test(answer) && !CHOICE.test(right)) return false;
+  if (!addsNothing(answer, [question, right])) return false;
+  const parts = right.split(';').filter((part) => part.trim() !== '');
+  return parts.every((part, i) => {
+    const others = parts.filter((_, other) => other !== i);
+    return saysPart(answer, part.replaceAll(PARENTHESES, '').trim(), [question, ...others]);
+  });
+}
+
+/** Nothing is said in numbers, units and codes that is not in the reference or the question: `L1 or L2` is no L2. */
+function addsNothing(answer: string, known: string[]): boolean {
+  return missingFacts(factsOf(answer), joined(known)).length === 0;
+}
+
+/** Of several texts. One text would let a line's end make one number of two. */
+function joined(texts: string[]): Facts {
+  const all = texts.map(factsOf);
+  return {
+    quantities: all.flatMap(({ quantities }) => quantities),
+    codes: new Set(all.flatMap(({ codes }) => [...codes])),
+    kinds: new Set(all.flatMap(({ kinds }) => [...kinds])),
+  };
+}
+
+function saysPart(answer: string, part: string, around: string[]): boolean {
+  if (part.includes('=')) return saysFormula(answer, part);
+  const wanted = factsOf(part);
+  if (wanted.codes.size > 0 || wanted.quantities.length > 0) return saysFacts(answer, part, wanted, around);
+  if (DENIAL.test(answer) !== DENIAL.test(part)) return false;
+  const said = new Set(analyseQuery(answer));
+  return analyseQuery(part).every((word) => said.has(word));
+}
+
+/** Number by number and code by code in the reference's order, before anything else than what the question or the other parts say. */
+function saysFacts(answer: string, part: string, wanted: Facts, around: string[]): boolean {
+  const given = factsOf(answer);
+  if (DENIAL.test(answer) && !DENIAL.test(part)) return false;
+  if ([...wanted.codes].some((code) => !given.codes.has(code))) return false;
+  if (isNegative(part) !== isNegative(answer)) return false;
+  if (wanted.quantities.length === 0) return true;
+  const known = joined(around);
+  for (let at = 0; at + wanted.quantities.length <= given.quantities.length; at++) {
+    const candidate = given.quantities.slice(at, at + wanted.quantities.length);
+    const isHere = candidate.every((quantity, i) => isMet(quantity, wanted.quantities[i]));
+    if (isHere) return true;
+    const [first] = candidate;
+    if (first && missingFacts(factsWith(first), known).length > 0) return false;
+  }
+  return false;
+}
+
+const isMet = (quantity: Facts['quantities'][number], wanted: Facts['quantities'][number] | undefined): boolean =>
+  wanted !== undefined && missingFacts(factsWith(quantity), factsWith(wanted)).length === 0;
+
+function factsWith(quantity: Facts['quantities'][number]): Facts {
+  return { quantities: [quantity], codes: new Set(), kinds: new Set() };
+}
+
+/** A minus before the first number, not one between two. */
+function isNegative(text: string): boolean {
+  return /(?:^|[=:(]|\bis|为|是|等于)\s*(?:-\s?|minus\s)\d/iu.test(text);
+}
+
+/** Sign by sign without spaces, and no digit more at either end: 13 + 2 = 5 does not say 3 + 2 = 5. */
+function saysFormula(answer: string, formula: string): boolean {
+  const squeezed = (text: string): string =>
+    text
+      .toLowerCase()
+      .replaceAll(/(?<=\d\s*)[*·](?=\s*\d)/g, 'x')
+      .replaceAll(/\s+/g, '');
+  const wanted = squeezed(formula.replace(/^[^=:]*:/, '')).replace(/\.$/, '');
+  const said = squeezed(answer);
+  for (let at = said.indexOf(wanted); at >= 0; at = said.indexOf(wanted, at + 1)) {
+    const [before, after] = [said.slice(0, at), said.slice(at + wanted.length)];
+    if (!/[\d.+\-x/^]$/.test(before) && !/^(?:[\d^]|\.\d)/.test(after)) return true;
+  }
+  return false;
+}
