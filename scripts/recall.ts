@@ -5,6 +5,7 @@
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { indexView, searchResponse, type SearchRequest } from '@sightline/shared/contracts/http';
+import { recallAt } from '@sightline/shared/retrieval/ranking-metrics';
 import { clientFromEnvironment, type ApiClient } from './api-client.ts';
 import { labelPicture, readLabels, shuffled, type LabelLine } from './labelled-queries.ts';
 import { runCommand } from './run-command.ts';
@@ -20,11 +21,11 @@ interface Row {
   group: string;
   leg: string;
   n: number;
-  hits: number[];
+  recall: number[];
 }
 
-/** Ranks (from 1) of the first relevant item, or null beyond the largest cut. */
-async function rankOf(client: ApiClient, line: LabelLine, mode: Mode, picture: string | null): Promise<number | null> {
+/** Recall at each cut. */
+async function recallsOf(client: ApiClient, line: LabelLine, mode: Mode, picture: string | null): Promise<number[]> {
   const request: SearchRequest = {
     mode,
     limit: Math.max(...CUTS),
@@ -32,8 +33,8 @@ async function rankOf(client: ApiClient, line: LabelLine, mode: Mode, picture: s
     ...(picture ? { image: { data: picture } } : {}),
   };
   const { results } = await client.post('/v1/search', request, searchResponse);
-  const at = results.findIndex((result) => line.relevant.includes(result.item_id ?? result.asset_id));
-  return at < 0 ? null : at + 1;
+  const ranking = results.map((result) => result.item_id ?? result.asset_id);
+  return CUTS.map((cut) => recallAt(ranking, new Set(line.relevant), cut));
 }
 
 async function measure(client: ApiClient, lines: LabelLine[], limit: number): Promise<Row[]> {
@@ -49,15 +50,15 @@ async function measure(client: ApiClient, lines: LabelLine[], limit: number): Pr
   for (const [group, all] of [...groups].sort(([a], [b]) => (a < b ? -1 : 1))) {
     const chosen = shuffled(all, (line) => `${line.query} ${line.image}`).slice(0, limit);
     for (const mode of MODES[chosen[0]?.query === undefined ? 'picture' : 'words']) {
-      const ranks: (number | null)[] = [];
+      const recalls: number[][] = [];
       const waiting = [...chosen];
       const work = async () => {
         for (let line = waiting.pop(); line; line = waiting.pop())
-          ranks.push(await rankOf(client, line, mode, await labelPicture(line)));
+          recalls.push(await recallsOf(client, line, mode, await labelPicture(line)));
       };
       await Promise.all(Array.from({ length: AT_ONCE }, work));
-      const hits = CUTS.map((cut) => ranks.filter((rank) => rank !== null && rank <= cut).length);
-      rows.push({ group, leg: LEG_NAMES[mode], n: ranks.length, hits });
+      const recall = CUTS.map((_, i) => recalls.reduce((sum, one) => sum + (one[i] ?? 0), 0) / recalls.length);
+      rows.push({ group, leg: LEG_NAMES[mode], n: recalls.length, recall });
       process.stderr.write('.');
     }
   }
@@ -80,11 +81,9 @@ async function main(): Promise<number> {
       JSON.stringify(
         {
           assets,
-          rows: rows.map(({ group, leg, n, hits }) => ({
-            group,
-            leg,
-            n,
-            recall: Object.fromEntries(CUTS.map((cut, i) => [cut, (hits[i] ?? 0) / n])),
+          rows: rows.map(({ recall, ...row }) => ({
+            ...row,
+            recall: Object.fromEntries(CUTS.map((cut, i) => [cut, recall[i] ?? 0])),
           })),
         },
         null,
@@ -94,14 +93,12 @@ async function main(): Promise<number> {
     return 0;
   }
   const width = Math.max(...rows.map(({ group }) => group.length));
-  console.log(`Recall in per cent over ${assets} assets, first relevant item.`);
+  console.log(`Recall in per cent over ${assets} assets.`);
   console.log(
     `${'queries'.padEnd(width)}  ${'leg'.padEnd(14)} ${'n'.padStart(5)} ${CUTS.map((cut) => `R@${cut}`.padStart(7)).join('')}`,
   );
-  for (const { group, leg, n, hits } of rows)
-    console.log(
-      `${group.padEnd(width)}  ${leg.padEnd(14)} ${String(n).padStart(5)} ${hits.map((count) => share(count / n)).join('')}`,
-    );
+  for (const { group, leg, n, recall } of rows)
+    console.log(`${group.padEnd(width)}  ${leg.padEnd(14)} ${String(n).padStart(5)} ${recall.map(share).join('')}`);
   console.log(
     `${'chance'.padEnd(width)}  ${''.padEnd(14)} ${''.padStart(5)} ${CUTS.map((cut) => share(Math.min(1, cut / assets))).join('')}`,
   );

@@ -6,7 +6,7 @@ import { sleep } from '@sightline/shared/runtime/sleep';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 
-export type ServiceName = 'query-api' | 'ingest-worker' | 'encode-worker' | 'generate-worker';
+export type ServiceName = 'query-api' | 'ingest-worker' | 'encode-worker' | 'generate-worker' | 'embedded';
 
 /** Which service a process runs, and as what. */
 export interface ProcessPlan {

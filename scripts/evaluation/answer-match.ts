@@ -46,18 +46,20 @@ export function soundsLikeRefusal(answer: string): boolean {
 }
 
 function plainOf(text: string): string {
-  return text
-    .replace(MARKS, '')
-    .replaceAll(/[²³]/g, (power) => (power === '²' ? '^2' : '^3'))
-    .replaceAll(/[*_`#]{1,3}(?=\p{L})|(?<=\p{L})[*_`]{1,3}/gu, '')
-    .normalize('NFKC')
-    .replaceAll(/[\u2010-\u2015\u2212]/g, '-')
-    .replaceAll(/[×✕]/g, 'x')
-    // A point with three digits behind it is read as one of thousands elsewhere; here 1.015 is never 1015.
-    .replaceAll(/(?<![\d.,])(\d{1,3}\.\d{3})(?![\d.,]?\d)/g, '$10')
-    .replaceAll('。', '.')
-    .replaceAll(/\s+/g, ' ')
-    .trim();
+  return (
+    text
+      .replace(MARKS, '')
+      .replaceAll(/[²³]/g, (power) => (power === '²' ? '^2' : '^3'))
+      .replaceAll(/[*_`#]{1,3}(?=\p{L})|(?<=\p{L})[*_`]{1,3}/gu, '')
+      .normalize('NFKC')
+      .replaceAll(/[\u2010-\u2015\u2212]/g, '-')
+      .replaceAll(/[×✕]/g, 'x')
+      // A point with three digits behind it is read as one of thousands elsewhere; here 1.015 is never 1015.
+      .replaceAll(/(?<![\d.,])(\d{1,3}\.\d{3})(?![\d.,]?\d)/g, '$10')
+      .replaceAll('。', '.')
+      .replaceAll(/\s+/g, ' ')
+      .trim()
+  );
 }
 
 function says(answer: string, right: string, question: string): boolean {

@@ -138,8 +138,12 @@ function itemOf(name: string, line: z.infer<typeof questionLine>, items: Map<str
 }
 
 function familyOf({ family, kind }: z.infer<typeof questionLine>, item: SetItem | null): string {
-  const { family: ofItem, kind: kindOfItem } = item?.attributes ?? {};
-  return [family, ofItem, kindOfItem].find((one): one is string => typeof one === 'string' && one !== '') ?? kind;
+  return family ?? (item && familyOfItem(item)) ?? kind;
+}
+
+/** What kind of thing an item is, by its attributes; null where they do not say. */
+export function familyOfItem({ attributes: { family, kind } }: SetItem): string | null {
+  return [family, kind].find((one): one is string => typeof one === 'string' && one !== '') ?? null;
 }
 
 /** What is right, in any language. */

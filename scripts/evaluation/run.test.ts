@@ -17,7 +17,10 @@ const each = (n: number, value: (i: number) => number) =>
   Object.fromEntries(Array.from({ length: n }, (_, i) => [`q${i}`, value(i)]));
 
 test('a run gives each measure its mean and interval, and times their quantiles', () => {
-  const { metrics } = runOf({ 'answers.all.accuracy': each(10, (i) => (i < 8 ? 1 : 0)), 'latency.total': each(5, (i) => i * 10) });
+  const { metrics } = runOf({
+    'answers.all.accuracy': each(10, (i) => (i < 8 ? 1 : 0)),
+    'latency.total': each(5, (i) => i * 10),
+  });
   expect(metrics['answers.all.accuracy']).toMatchObject({ value: 0.8, n: 10 });
   expect(metrics['latency.total.p50']).toMatchObject({ value: 20, n: 5 });
   expect(metrics['latency.total.p95']?.value).toBeCloseTo(38, 9);

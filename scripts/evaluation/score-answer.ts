@@ -4,7 +4,10 @@ import { matchesExactly, matchesNormalised, soundsLikeRefusal } from './answer-m
 import { answersOf, type SetQuestion } from './question-set.ts';
 
 /** Part of a question as GET answers it that an answer is scored by. */
-export type GivenAnswer = Pick<QuestionView, 'status' | 'answer' | 'steps' | 'no_match' | 'citations' | 'boxes' | 'images' | 'warnings'>;
+export type GivenAnswer = Pick<
+  QuestionView,
+  'status' | 'answer' | 'steps' | 'no_match' | 'citations' | 'boxes' | 'images' | 'warnings'
+>;
 
 /** Each from 0 to 1; a name that is missing does not apply to the question. */
 export type AnswerScores = Partial<
@@ -52,7 +55,7 @@ export function scoreAnswer(question: SetQuestion, given: GivenAnswer): AnswerSc
 }
 
 /** The product says so, or the model does in its own words and cites nothing. */
-export function isRefusal({ no_match: noMatch, warnings, citations, boxes, answer }: GivenAnswer): boolean {
+function isRefusal({ no_match: noMatch, warnings, citations, boxes, answer }: GivenAnswer): boolean {
   if (noMatch || warnings.some((warning) => warning.startsWith('not_in_sources:'))) return true;
   return answer !== null && citations.length === 0 && boxes.length === 0 && soundsLikeRefusal(answer);
 }

@@ -1,0 +1,60 @@
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { afterEach, expect, test } from '@jest/globals';
+import { shuffledManifest } from './evaluation-stack.ts';
+import { readSet } from './question-set.ts';
+
+const folders: string[] = [];
+afterEach(async () => {
+  for (const folder of folders.splice(0)) await rm(folder, { recursive: true, force: true });
+});
+
+async function setOf(families: Record<string, number>): Promise<string> {
+  const dir = await mkdtemp(join(tmpdir(), 'sightline-set-'));
+  folders.push(dir);
+  await mkdir(join(dir, 'images'));
+  const items = Object.entries(families).flatMap(([family, count]) =>
+    Array.from({ length: count }, (_, i) => ({
+      item_id: `${family}-${i}`,
+      title: `${family} ${i}`,
+      attributes: { family },
+      images: [`images/${family}-${i}.png`],
+    })),
+  );
+  for (const { item_id: id, images } of items) await writeFile(join(dir, images[0] ?? ''), `picture of ${id}`);
+  await writeFile(join(dir, 'manifest.jsonl'), items.map((item) => `${JSON.stringify(item)}\n`).join(''));
+  await writeFile(join(dir, 'questions.jsonl'), '');
+  return dir;
+}
+
+test('shuffled, every item keeps its record and its place and shows what another of its family shows', async () => {
+  const dir = await setOf({ plate: 5, cooler: 2, alone: 1 });
+  const set = await readSet(dir);
+  const { manifest, moved, remove } = await shuffledManifest(set, 7);
+  try {
+    expect(moved).toBe(7);
+    expect(await readFile(manifest, 'utf8')).toBe(await readFile(join(dir, 'manifest.jsonl'), 'utf8'));
+    const seen = new Map<string, string>();
+    for (const { item_id: id, images } of set.items.values())
+      seen.set(id, (await readFile(join(dirname(manifest), images[0] ?? ''), 'utf8')).replace('picture of ', ''));
+    for (const [id, shown] of seen) {
+      expect(shown.split('-')[0]).toBe(id.split('-')[0]);
+      expect(shown === id).toBe(id === 'alone-0');
+    }
+    expect(new Set(seen.values()).size).toBe(8);
+    const again = await shuffledManifest(set, 7);
+    expect(await readFile(join(dirname(again.manifest), 'images/plate-0.png'), 'utf8')).toBe(`picture of ${seen.get('plate-0')}`);
+    await again.remove();
+  } finally {
+    await remove();
+  }
+  await expect(readFile(manifest)).rejects.toThrow();
+});
+
+test('a picture outside the set is not taken along', async () => {
+  const dir = await setOf({ plate: 2 });
+  const item = { item_id: 'x', title: 'x', attributes: { family: 'plate' }, images: ['../outside.png'] };
+  await writeFile(join(dir, 'manifest.jsonl'), `${JSON.stringify(item)}\n`);
+  await expect(shuffledManifest(await readSet(dir), 1)).rejects.toThrow('outside the set');
+});

@@ -1,0 +1,105 @@
+import { copyFile, link, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { dirname, join, resolve } from 'node:path';
+import { SETTINGS } from '@sightline/embedded/config';
+import { ENCODER_SETTINGS } from '@sightline/encode-worker/config';
+import { GENERATOR_SETTINGS } from '@sightline/generate-worker/config';
+import { freePort } from '@sightline/shared/testing/free-port';
+import { seeded } from '../../test/harness/seeded.ts';
+import { ApiClient } from '../api-client.ts';
+import { ingest, printSummary, sourceOf } from '../ingest.ts';
+import { ServiceProcess } from '../service-process.ts';
+import { familyOfItem, type QuestionSet, type SetItem } from './question-set.ts';
+
+const READY_MS = 120_000;
+
+/** No engine, folder or rule of the environment's: a set never goes into a stack that is in use. An empty variable counts as absent. */
+const ALONE = Object.fromEntries(
+  Object.values(SETTINGS)
+    .filter(
+      ({ variable }) =>
+        ![...Object.values(ENCODER_SETTINGS), ...Object.values(GENERATOR_SETTINGS)].some((one) => one.variable === variable),
+    )
+    .map(({ variable }) => [variable, '']),
+);
+
+/** A stack of this evaluation alone, with the set in it. */
+export interface EvaluationStack {
+  client: ApiClient;
+  pid: number;
+  /** Ends it and removes what it kept. */
+  close(): Promise<void>;
+}
+
+/**
+ * The embedded stack in a process of its own, on a data directory that goes with it, with the manifest ingested. The environment says which
+ * encoder pack and model it has, as for `npm run up`. Error: what could not be ingested.
+ */
+export async function openEvaluationStack(manifest: string): Promise<EvaluationStack> {
+  const dataDir = await mkdtemp(join(tmpdir(), 'sightline-evaluation-'));
+  const port = await freePort();
+  const plan = { name: 'embedded', service: 'embedded' as const, env: {} };
+  const env = { ...ALONE, DATA_DIR: dataDir, PORT: String(port), LOG_LEVEL: 'warn' };
+  const stack = new ServiceProcess(plan, { env, healthPort: port });
+  const close = async () => {
+    await stack.stop();
+    await rm(dataDir, { recursive: true, force: true });
+  };
+  try {
+    await stack.ready(READY_MS);
+    const client = new ApiClient(`http://127.0.0.1:${port}`);
+    const ended = await ingest(client, await sourceOf(manifest));
+    if (ended.status !== 'completed' || ended.counts.failed > 0) await printSummary(client, ended);
+    if (ended.status !== 'completed') throw new Error('The set was not ingested.');
+    return { client, pid: stack.pid, close };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+/**
+ * The set's manifest in a folder of its own where each item has another's first picture, of the same family, under its own picture's name:
+ * records and names stay, what is to be seen does not. Within a family the pictures go round a seeded circle, so that none stays where it was;
+ * an item that is alone in its family keeps its own. Answers the manifest and how many were moved.
+ */
+export async function shuffledManifest(
+  set: QuestionSet,
+  seed: number,
+): Promise<{ manifest: string; moved: number; remove: () => Promise<void> }> {
+  const folder = await mkdtemp(join(tmpdir(), 'sightline-shuffled-'));
+  const remove = () => rm(folder, { recursive: true, force: true });
+  try {
+    const takenFrom = circle(set.items, seed);
+    for (const path of new Set([...set.items.values()].flatMap(({ images }) => images))) {
+      const target = resolve(folder, path);
+      if (!target.startsWith(`${folder}/`)) throw new Error(`The picture ${path} lies outside the set.`);
+      await mkdir(dirname(target), { recursive: true });
+      const source = join(set.dir, takenFrom.get(path) ?? path);
+      // Another file system cannot be linked to.
+      await link(source, target).catch(() => copyFile(source, target));
+    }
+    const manifest = join(folder, 'manifest.jsonl');
+    await writeFile(manifest, [...set.items.values()].map((item) => `${JSON.stringify(item)}\n`).join(''));
+    const moved = [...takenFrom].filter(([path, from]) => path !== from).length;
+    return { manifest, moved, remove };
+  } catch (error) {
+    await remove();
+    throw error;
+  }
+}
+
+/** Whose picture stands in each place. */
+function circle(items: ReadonlyMap<string, SetItem>, seed: number): Map<string, string> {
+  const firsts = [...items.values()].flatMap((item) => {
+    const [path] = item.images;
+    return path === undefined ? [] : [{ path, group: familyOfItem(item) ?? '' }];
+  });
+  const taken = new Map<string, string>();
+  const { shuffled } = seeded(seed);
+  for (const group of Map.groupBy(firsts, ({ group }) => group).values()) {
+    const paths = shuffled([...new Set(group.map(({ path }) => path))]);
+    paths.forEach((path, i) => taken.set(path, paths[(i + 1) % paths.length] ?? path));
+  }
+  return taken;
+}
