@@ -16,7 +16,7 @@ import { z } from 'zod';
 import { DEFAULT_TENANT, pictureAssetId } from '@sightline/shared/contracts/ids';
 import type { Source } from '@sightline/shared/contracts/records';
 import { ProductionStack } from '../test/harness/production-stack.ts';
-import { seeded } from '../test/harness/seeded.ts';
+import { seeded } from '@sightline/shared/testing/seeded';
 import { ingest, progressOf, startStack, waitForEnd } from '../test/harness/stack.ts';
 import { tinyJpeg } from '../test/harness/tiny-pictures.ts';
 import { makePictures } from './make-pictures.ts';

@@ -7,7 +7,7 @@ import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { z } from 'zod';
-import { boundsFile, broken } from './evaluation/bounds.ts';
+import { boundsFile, broken, type Bounds } from './evaluation/bounds.ts';
 import { compareRuns, type Comparison } from './evaluation/compare-runs.ts';
 import { priceFile } from './evaluation/cost.ts';
 import { evaluate, type EvaluateOptions } from './evaluation/evaluate.ts';
@@ -16,12 +16,13 @@ import { printRun } from './evaluation/print-run.ts';
 import { terminalProgress } from './evaluation/progress.ts';
 import { readSet } from './evaluation/question-set.ts';
 import { writeReport } from './evaluation/report.ts';
-import { readRun } from './evaluation/run.ts';
+import { readRun, type EvaluationRun } from './evaluation/run.ts';
 import { runCommand } from './run-command.ts';
 
 const USAGE = `usage: npm run eval -- --set <dir> [options]
        npm run eval -- --sample [options]
        npm run eval -- compare <before.json> <after.json> [--all]
+       npm run eval -- check <run.json> --bounds <file>
 
   --set <dir>          a labelled set (docs/evaluation.md)
   --sample             the sample's held-out questions, with --table
@@ -103,6 +104,22 @@ async function compare(files: string[], all: boolean): Promise<number> {
   return 0;
 }
 
+/** Says what does not keep to the bounds; the exit code. */
+function held(run: EvaluationRun, bounds: Bounds): number {
+  const below = broken(run, bounds);
+  for (const one of below) console.error(`out of bounds: ${one}`);
+  return below.length > 0 ? BELOW_BOUNDS : 0;
+}
+
+async function check(files: string[], bounds: string | undefined): Promise<number> {
+  const [file] = files;
+  if (!file || files.length > 1 || bounds === undefined) {
+    console.error(USAGE);
+    return 2;
+  }
+  return held(await readRun(fromHere(file)), await readJson(bounds, boundsFile));
+}
+
 const OPTIONS = {
   set: { type: 'string' },
   sample: { type: 'boolean', default: false },
@@ -165,7 +182,9 @@ async function optionsOf(values: Values, signal: AbortSignal): Promise<EvaluateO
 
 async function main(): Promise<number> {
   const { values, positionals } = parseArgs({ allowPositionals: true, options: OPTIONS });
-  if (positionals[0] === 'compare' && !values.help) return compare(positionals.slice(1), values.all);
+  const [command, ...files] = positionals;
+  if (command === 'compare' && !values.help) return compare(files, values.all);
+  if (command === 'check' && !values.help) return check(files, values.bounds);
   if (values.help || positionals.length > 0 || values.sample === (values.set !== undefined)) {
     console.error(USAGE);
     return 2;
@@ -185,9 +204,7 @@ async function main(): Promise<number> {
   console.log(
     `\n${((performance.now() - startedMs) / 1000).toFixed(0)} s. Written: ${join(out, 'run.json')}, ${join(out, 'report.html')}`,
   );
-  const below = broken(run, bounds);
-  for (const one of below) console.error(`out of bounds: ${one}`);
-  return below.length > 0 ? BELOW_BOUNDS : 0;
+  return held(run, bounds);
 }
 
 if (import.meta.main) await runCommand(main);

@@ -1,6 +1,6 @@
 import { basename, resolve } from 'node:path';
 import { indexView } from '@sightline/shared/contracts/http';
-import { seeded } from '../../test/harness/seeded.ts';
+import { seeded } from '@sightline/shared/testing/seeded';
 import { ApiClient } from '../api-client.ts';
 import type { Answered, Asking, AskOptions } from './ask-set.ts';
 import type { Prices } from './cost.ts';
@@ -142,11 +142,11 @@ function chosen(
   return possible.filter((question) => kept.has(question));
 }
 
-/** What has no answer is asked of who answers by itself; the other language of the whole pipeline. */
+/** The other language is asked of the whole pipeline, and what has no answer in the first alone. */
 function askingsOf(system: System, questions: readonly SetQuestion[], languages: readonly ('en' | 'zh')[]): Asking[] {
-  const asked = questions.filter(({ unanswerable }) => !unanswerable || !['given', 'shuffled'].includes(system.name));
   return (system.isWhole ? languages : languages.slice(0, 1)).flatMap((language) =>
-    asked
+    questions
+      .filter(({ unanswerable }) => !unanswerable || (system.mayRefuse && language === languages[0]))
       .filter(({ question_zh: zh }) => language === 'en' || zh !== undefined)
       .map((question): Asking => ({ question, language })),
   );

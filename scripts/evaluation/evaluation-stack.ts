@@ -5,7 +5,7 @@ import { SETTINGS } from '@sightline/embedded/config';
 import { ENCODER_SETTINGS } from '@sightline/encode-worker/config';
 import { GENERATOR_SETTINGS } from '@sightline/generate-worker/config';
 import { freePort } from '@sightline/shared/testing/free-port';
-import { seeded } from '../../test/harness/seeded.ts';
+import { seeded } from '@sightline/shared/testing/seeded';
 import { ApiClient } from '../api-client.ts';
 import { ingest, printSummary, sourceOf } from '../ingest.ts';
 import { ServiceProcess } from '../service-process.ts';

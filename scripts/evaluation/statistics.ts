@@ -1,4 +1,4 @@
-import { seeded } from '../../test/harness/seeded.ts';
+import { seeded } from '@sightline/shared/testing/seeded';
 
 export interface Interval {
   low: number;

@@ -9,8 +9,10 @@ export interface System {
   about: string;
   /** Of the stack that it is asked: the set as it is, or with its pictures shuffled; null: no stack. */
   stack: 'set' | 'shuffled' | null;
-  /** Whether it is also asked what has no answer, again, and in the other language. */
+  /** Also asked in the other language, and told of in every slice. */
   isWhole: boolean;
+  /** Also asked what has no answer. */
+  mayRefuse: boolean;
   /** What is asked besides the words and the question's own filter. `everything`: a filter that all items pass. */
   ask: (question: SetQuestion, everything: Filter | null) => Partial<QuestionRequest>;
 }
@@ -25,6 +27,7 @@ export const SYSTEMS: readonly System[] = [
     about: 'Text space, keywords and exact codes; the model reads the records and sees no picture.',
     stack: 'set',
     isWhole: false,
+    mayRefuse: true,
     ask: () => ({ mode: 'text', max_images: 0 }),
   },
   {
@@ -34,6 +37,7 @@ export const SYSTEMS: readonly System[] = [
       "The words carried into the pictures' space find the item; the model reads its record and sees no picture. It is asked also where nothing matches.",
     stack: 'set',
     isWhole: false,
+    mayRefuse: false,
     // With a filter the nearest are looked at, however far: a calibrated "nothing matches" is not the article's.
     ask: ({ filter }, everything) => ({
       mode: 'visually_similar',
@@ -47,6 +51,7 @@ export const SYSTEMS: readonly System[] = [
     about: 'All legs, and the model sees the pictures that were found.',
     stack: 'set',
     isWhole: true,
+    mayRefuse: true,
     ask: () => ({}),
   },
   {
@@ -55,6 +60,7 @@ export const SYSTEMS: readonly System[] = [
     about: 'The same sources and the same model, without pictures.',
     stack: 'set',
     isWhole: false,
+    mayRefuse: false,
     ask: () => ({ max_images: 0 }),
   },
   {
@@ -63,6 +69,7 @@ export const SYSTEMS: readonly System[] = [
     about: 'Only the item that has the answer can be found: what is still wrong is not the retrieval.',
     stack: 'set',
     isWhole: false,
+    mayRefuse: false,
     ask: ({ item_id: itemId, filter }) => ({ k: 1, ...(itemId !== undefined && { filter: { ...filter, item_id: itemId } }) }),
   },
   {
@@ -71,6 +78,7 @@ export const SYSTEMS: readonly System[] = [
     about: "Each item has another's picture of its family: what is still right was not read in the picture.",
     stack: 'shuffled',
     isWhole: false,
+    mayRefuse: false,
     ask: () => ({}),
   },
 ];

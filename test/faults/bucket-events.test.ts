@@ -9,7 +9,7 @@ import { ownS3Missing } from '@sightline/shared/testing/s3-server';
 import type { AuditOutput } from '../harness/audit-command.ts';
 import { ProductionStack, stackMissing } from '../harness/production-stack.ts';
 import { pictureKey, type StackBucket } from '../harness/stack-bucket.ts';
-import type { Seeded } from '../harness/seeded.ts';
+import type { Seeded } from '@sightline/shared/testing/seeded';
 import { FAULT_TIMEOUT_MS, faultTest } from './fault-test.ts';
 
 const OBJECTS = 1_000;

@@ -7,7 +7,7 @@ import { ownRedisMissing } from '@sightline/shared/testing/redis-server';
 import { ownS3Missing } from '@sightline/shared/testing/s3-server';
 import { ProductionStack, kafkaMissing, stackMissing } from '../harness/production-stack.ts';
 import { readEvents } from '../harness/published-events.ts';
-import type { Seeded } from '../harness/seeded.ts';
+import type { Seeded } from '@sightline/shared/testing/seeded';
 import { FAULT_TIMEOUT_MS, faultTest } from './fault-test.ts';
 import { expectWhole } from './oracle.ts';
 

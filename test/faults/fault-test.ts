@@ -1,6 +1,6 @@
 import { test } from '@jest/globals';
 import { stackMissing } from '../harness/production-stack.ts';
-import { SEED, seeded, type Seeded } from '../harness/seeded.ts';
+import { SEED, seeded, type Seeded } from '@sightline/shared/testing/seeded';
 
 /** Long: what is slow on a machine that does much else is no finding. */
 export const FAULT_TIMEOUT_MS = 600_000;

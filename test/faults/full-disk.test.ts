@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { z } from 'zod';
 import { runAudit } from '../harness/audit-command.ts';
 import { ProductionStack, stackMissing } from '../harness/production-stack.ts';
-import { SEED, seeded } from '../harness/seeded.ts';
+import { SEED, seeded } from '@sightline/shared/testing/seeded';
 import { openSmallDisk, smallDiskMissing, type SmallDisk } from '../harness/small-disk.ts';
 import { ingest, progressOf, startStack, waitForEnd } from '../harness/stack.ts';
 import { tinyJpeg } from '../harness/tiny-pictures.ts';

@@ -17,7 +17,7 @@ import { s3Missing, type S3Server } from '@sightline/shared/testing/s3-server';
 import { ApiClient, ApiError } from '../../scripts/api-client.ts';
 import { ServiceProcess } from '../../scripts/service-process.ts';
 import { runAudit, type AuditOutput } from './audit-command.ts';
-import { SEED } from './seeded.ts';
+import { SEED } from '@sightline/shared/testing/seeded';
 import { StackBucket } from './stack-bucket.ts';
 import {
   closeAll,

@@ -1,5 +1,5 @@
 import sharp from 'sharp';
-import { seeded } from './seeded.ts';
+import { seeded } from '@sightline/shared/testing/seeded';
 
 const GRID_PX = 6;
 const WIDTH_PX = 64;

@@ -14,7 +14,7 @@ import type { PointCopy } from '@sightline/shared/ports/vector-index';
 import { openQdrantRoom, type QdrantRoom } from '@sightline/shared/testing/qdrant-room';
 import { qdrantMissing } from '@sightline/shared/testing/qdrant-server';
 import { freshName, MigrationRig } from '../harness/migration-rig.ts';
-import { seeded } from '../harness/seeded.ts';
+import { seeded } from '@sightline/shared/testing/seeded';
 
 /** Most of it is what the machine does besides. */
 const TIMEOUT_MS = 600_000;
