@@ -40,7 +40,8 @@ export function scoreAnswer(question: SetQuestion, given: GivenAnswer): AnswerSc
   const failed = given.status !== 'answered';
   const refused = isRefusal(given);
   if (question.unanswerable) return { refusal: is(refused), failed: is(failed) };
-  const reference = { question: question.question, answers: answersOf(question) };
+  // In whichever language it was asked, its codes may be repeated.
+  const reference = { question: [question.question, question.question_zh ?? ''].join(' '), answers: answersOf(question) };
   const said = (question.show_steps ? given.steps?.at(-1) : null) ?? given.answer ?? '';
   const isRight = !failed && !refused && matchesNormalised(said, reference);
   const isExact = !failed && !refused && matchesExactly(said, reference);
