@@ -1,5 +1,7 @@
+import { fileURLToPath } from 'node:url';
 import { expect, test } from '@jest/globals';
 import { matchesExactly, matchesNormalised, soundsLikeRefusal } from './answer-match.ts';
+import { answersOf, readSet } from './question-set.ts';
 
 const matches = (answer: string, right: string | string[], question = 'What is it?') =>
   matchesNormalised(answer, { question, answers: [right].flat() });
@@ -43,6 +45,9 @@ test.each([
   ['c² = a² + b²', 'c² = a² + b²'],
   ['50 * 4 = 200', '50 × 4 = 200'],
   ['x = -5', '-5'],
+  ['3 [1].', '3'],
+  ['**3** [1].', '3'],
+  ['3. They are red [1].', '3'],
 ])('%j says %j', (answer, right) => {
   expect(matches(answer, right)).toBe(true);
 });
@@ -83,6 +88,26 @@ test.each([
   ['1.015', '1015'],
 ])('%j does not say %j', (answer, right) => {
   expect(matches(answer, right)).toBe(false);
+});
+
+test('every answer of the sample says itself, and none that another question of its family has for a number', async () => {
+  const { questions } = await readSet(fileURLToPath(new URL('../../sample', import.meta.url)));
+  const asked = questions.filter(({ unanswerable }) => !unanswerable);
+  const told = asked.map((question) => ({ question, answers: answersOf(question), words: question.question }));
+  const wrong: string[] = [];
+  for (const { question, answers, words } of told) {
+    for (const answer of answers)
+      if (!matchesNormalised(`${answer} [1].`, { question: words, answers })) wrong.push(`${question.id} is not ${answer}`);
+    // A number alone, or one with its unit: what begins so and goes on in brackets is the same number.
+    if (!/^\d+(?:\.\d+)?(?: [\p{L}²]+)?$/u.test(question.answer ?? '')) continue;
+    for (const other of told) {
+      const [answer = ''] = other.answers;
+      if (other.question.family !== question.family || answer.replace(/ \(.*/, '') === question.answer) continue;
+      if (matchesNormalised(answer, { question: words, answers })) wrong.push(`${question.id} is ${answer}`);
+    }
+  }
+  expect(wrong).toEqual([]);
+  expect(told.length).toBeGreaterThan(200);
 });
 
 const FIT = 'Do the mounting holes of the Kestrel R26 fit socket AM5?';

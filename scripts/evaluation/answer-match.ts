@@ -46,11 +46,17 @@ export function soundsLikeRefusal(answer: string): boolean {
 }
 
 function plainOf(text: string): string {
+  const plain = foldedOf(text).replace(/\.$/, '');
+  // `3.` is the first of a list only where there is more of one.
+  return /\s\d{1,2}[.)、]\s/.test(plain) ? plain : plain.replace(/^(\d{1,2})[.)、](?=\s)/, '$1 ,');
+}
+
+function foldedOf(text: string): string {
   return (
     text
       .replace(MARKS, '')
       .replaceAll(/[²³]/g, (power) => (power === '²' ? '^2' : '^3'))
-      .replaceAll(/[*_`#]{1,3}(?=\p{L})|(?<=\p{L})[*_`]{1,3}/gu, '')
+      .replaceAll(/[*_`#]{1,3}(?=\p{L})|(?<=\p{L})[*_`]{1,3}|\*{2,3}/gu, '')
       .normalize('NFKC')
       .replaceAll(/[\u2010-\u2015\u2212]/g, '-')
       .replaceAll(/[×✕]/g, 'x')
