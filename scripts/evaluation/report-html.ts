@@ -31,7 +31,7 @@ h1 { font-size: 1.6rem; margin: 0 0 .25rem; } h2 { font-size: 1.15rem; margin: 2
 p, li { max-width: 62rem; } .soft, caption, figcaption, small { color: var(--soft); } caption { text-align: left; padding-bottom: .4rem; }
 .wide { overflow-x: auto; } table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: .3rem .7rem .3rem 0; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top; font-weight: normal; white-space: nowrap; }
-thead th { color: var(--soft); font-size: .85rem; } th.n, td.n { text-align: right; } tbody tr.main th, tbody tr.main td { font-weight: 600; }
+thead th { color: var(--soft); font-size: .85rem; white-space: normal; vertical-align: bottom; } th.n, td.n { text-align: right; } tbody tr.main th, tbody tr.main td { font-weight: 600; }
 svg { max-width: 100%; height: auto; } svg text { fill: var(--ink); font: 12px system-ui, sans-serif; } svg .soft { fill: var(--soft); }
 tbody th { white-space: normal; max-width: 24rem; } tbody th:has(small) { min-width: 17rem; }
 .plots { display: flex; flex-wrap: wrap; gap: 1.5rem; } figure { margin: .5rem 0; }
