@@ -5,6 +5,7 @@ import { ApiClient } from '../api-client.ts';
 import type { Answered, Asking, AskOptions } from './ask-set.ts';
 import type { Prices } from './cost.ts';
 import { openEvaluationStack, shuffledManifest } from './evaluation-stack.ts';
+import { gainsOf } from './gains.ts';
 import { assertOther } from './judge.ts';
 import { judgeAnswers, type JudgeAnswersOptions } from './judge-answers.ts';
 import { majorityAnswers } from './majority-answer.ts';
@@ -78,6 +79,11 @@ export async function evaluate(options: EvaluateOptions): Promise<EvaluationRun>
   notes.push(...(await judged(options, answered, sink)));
   if (!options.prices) notes.push('No cost: no price file was given (--prices).');
   if (pid === null) notes.push('No memory: the stack runs elsewhere.');
+  const told = systems.filter(({ name }) => sink.answers.some(({ system }) => system === name));
+  const all = [
+    ...told.map(({ name, title, about }) => ({ name, title, about })),
+    ...(table && options.parts.answers ? [MAJORITY] : []),
+  ];
   return newRun({
     made_at: options.now().toISOString(),
     set: {
@@ -102,14 +108,16 @@ export async function evaluate(options: EvaluateOptions): Promise<EvaluationRun>
       models: modelsOf(answered),
       prompt_versions: [...new Set(answered.flatMap(({ view }) => view.prompt_version ?? []))],
     },
-    systems: [
-      ...systems
-        .filter(({ name }) => sink.answers.some(({ system }) => system === name))
-        .map(({ name, title, about }) => ({ name, title, about })),
-      ...(table && options.parts.answers ? [MAJORITY] : []),
-    ],
+    systems: all,
     series: sink.measures.series,
-    metrics: sink.measures.metrics(seed),
+    metrics: {
+      ...sink.measures.metrics(seed),
+      ...gainsOf(
+        sink.measures.series,
+        all.map(({ name }) => name),
+        seed,
+      ),
+    },
     figures: sink.figures,
     answers: sink.answers,
     notes,

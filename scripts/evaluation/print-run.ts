@@ -33,6 +33,10 @@ export function printRun(run: EvaluationRun, currency: string): void {
       );
     }
   }
+  for (const { title, gain } of rows.filter((row) => row.gain.all))
+    console.log(
+      `above "${title}", points: ${SHOWN.flatMap((kind) => (gain[kind] ? [`${kind} ${percentOf(gain[kind])}`] : [])).join(', ')}`,
+    );
   const legs = Object.keys(metrics).flatMap(
     (name) => /^retrieval\.((?:words|picture|both|questions)\.\w+)\.ndcg_10$/.exec(name)?.[1] ?? [],
   );

@@ -70,8 +70,20 @@ function systemsSection(run: EvaluationRun): string {
     const lines = rows.map(({ name, title, accuracy }) => ({ label: title, metric: accuracy[kind], isMain: name === WHOLE }));
     return lines.some(({ metric }) => metric) ? [intervalChart(`Accuracy of ${kind} questions`, lines)] : [];
   });
+  const gains = rows
+    .filter(({ gain }) => gain.all)
+    .map(({ title, gain }) => [escaped(title), ...KINDS.map((kind) => percentOf(gain[kind])), percentOf(gain.all)]);
+  const gained =
+    gains.length === 0
+      ? ''
+      : table(
+          ['the whole pipeline above', ...KINDS, 'all'],
+          gains,
+          'Points of accuracy on the same questions, with 95 % intervals of the paired bootstrap: without 0 in it, it is more than chance.',
+        );
   return `<h2>Side by side</h2>
 ${table(heads, cells, 'Accuracy by what it takes to answer (picture, text, mixed), with 95 % intervals; times are medians.')}
+${gained}
 <div class="plots">${charts.join('')}</div>`;
 }
 

@@ -7,6 +7,8 @@ export interface TableRow {
   title: string;
   about: string;
   accuracy: Record<(typeof KINDS)[number] | 'all', Metric | null>;
+  /** How far the whole pipeline is above it on the same questions. */
+  gain: Record<(typeof KINDS)[number] | 'all', Metric | null>;
   boxIou50: Metric | null;
   refusal: Metric | null;
   /** Of what has an answer, refused all the same. */
@@ -28,12 +30,8 @@ export function tableRows({ systems, metrics, figures }: EvaluationRun): TableRo
       name,
       title,
       about,
-      accuracy: {
-        picture: metric('picture.accuracy'),
-        text: metric('text.accuracy'),
-        mixed: metric('mixed.accuracy'),
-        all: metric('all.accuracy'),
-      },
+      accuracy: byKind((kind) => metric(`${kind}.accuracy`)),
+      gain: byKind((kind) => metric(`${kind}.gain`)),
       boxIou50: metric('all.box_iou50'),
       refusal: metric('refusal'),
       falseRefusal: metric('all.false_refusal'),
@@ -46,9 +44,14 @@ export function tableRows({ systems, metrics, figures }: EvaluationRun): TableRo
   });
 }
 
+function byKind<T>(of: (kind: string) => T): Record<(typeof KINDS)[number] | 'all', T> {
+  return { picture: of('picture'), text: of('text'), mixed: of('mixed'), all: of('all') };
+}
+
 /** `57.3 (45-69)`: a share and its interval in per cent. */
 export function percentOf(metric: Metric | null): string {
   if (!metric) return '-';
   const percent = (value: number) => (value * 100).toFixed(0);
-  return `${(metric.value * 100).toFixed(1)} (${percent(metric.low)}-${percent(metric.high)})`;
+  const to = metric.low < 0 ? ' to ' : '-';
+  return `${(metric.value * 100).toFixed(1)} (${percent(metric.low)}${to}${percent(metric.high)})`;
 }

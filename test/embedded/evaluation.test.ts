@@ -100,6 +100,8 @@ test(
     expect([...rows.keys()]).toEqual(['text_only', 'clip_text', 'whole', 'withheld', 'given', 'shuffled', 'majority']);
     for (const name of ['whole', 'given', 'shuffled'])
       expect([name, rows.get(name)?.accuracy.picture]).toMatchObject([name, { value: yes, n: asked.length }]);
+    expect(rows.get('given')?.gain.picture).toMatchObject({ value: 0, low: 0, high: 0, n: asked.length });
+    expect(rows.get('whole')?.gain.all).toBeNull();
     expect(rows.get('whole')).toMatchObject({ refusal: { n: 1 } });
     expect(rows.get('whole')?.memoryBytes ?? Infinity).toBeGreaterThan(0);
     expect(run.metrics['answers.language.zh.accuracy']).toMatchObject({ n: asked.length });
