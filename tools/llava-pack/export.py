@@ -83,6 +83,8 @@ def main():
                 "tokens_per_image": tokens_per_image,
                 "context_tokens": args.context_tokens or model.config.text_config.max_position_embeddings,
             }
+            if args.no_yes_no:
+                about["answers_yes_no"] = False
             if args.languages:
                 about["languages"] = args.languages.split(",")
             write_json(pack / "sightline.json", about)
@@ -103,6 +105,7 @@ def arguments():
     parser.add_argument("--box-frame", choices=BOX_FRAMES, default="thousand")
     parser.add_argument("--max-images", type=int, default=4)
     parser.add_argument("--context-tokens", type=int, help="by default the text model's positions")
+    parser.add_argument("--no-yes-no", action="store_true", help="the claim check never asks it: it did not learn to say yes or no")
     parser.add_argument("--languages", help="ISO 639-1, comma-separated")
     parser.add_argument("--adapter", type=Path, help="a LoRA of peft's, merged and written beside the pack's own graphs")
     parser.add_argument("--adapter-name", help="by default the adapter's directory")

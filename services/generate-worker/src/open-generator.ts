@@ -15,9 +15,10 @@ interface GeneratorDeps extends OpenAIGeneratorDeps {
 
 interface Place extends Omit<ModelServerPlace, 'apiKey'> {
   apiKey: string | undefined;
-  profile: PackProfile;
+  profile: Omit<PackProfile, 'logprobs'>;
   inFlight: number;
   structured: Use;
+  logprobs: Use;
 }
 
 /**
@@ -27,7 +28,7 @@ interface Place extends Omit<ModelServerPlace, 'apiKey'> {
  */
 export async function openGenerator(config: ConfigOf<typeof GENERATOR_SETTINGS>, deps: GeneratorDeps): Promise<Generator> {
   const { closer, logger } = deps;
-  const { baseUrl, apiKey, profile, inFlight, structured } = await placeOf(config, deps);
+  const { baseUrl, apiKey, profile, inFlight, structured, logprobs } = await placeOf(config, deps);
   const model = config.vlmModel ?? profile.model;
   const generator = openOpenAIGenerator(
     {
@@ -42,7 +43,7 @@ export async function openGenerator(config: ConfigOf<typeof GENERATOR_SETTINGS>,
         tokensPerImage: config.vlmImageTokens ?? profile.tokensPerImage,
       },
       structured,
-      logprobs: config.vlmLogprobs,
+      logprobs,
       sampling: {
         temperature: config.vlmTemperature,
         topP: config.vlmTopP,
@@ -63,7 +64,7 @@ export async function openGenerator(config: ConfigOf<typeof GENERATOR_SETTINGS>,
 }
 
 async function placeOf(
-  { vlmBaseUrl, vlmApiKey, vlmPack, vlmStructured }: ConfigOf<typeof GENERATOR_SETTINGS>,
+  { vlmBaseUrl, vlmApiKey, vlmPack, vlmStructured, vlmLogprobs }: ConfigOf<typeof GENERATOR_SETTINGS>,
   { closer, logger, packPlaces }: GeneratorDeps,
 ): Promise<Place> {
   if (vlmBaseUrl !== undefined)
@@ -73,8 +74,16 @@ async function placeOf(
       profile: SERVER_PROFILE,
       inFlight: IN_FLIGHT.server,
       structured: vlmStructured,
+      logprobs: vlmLogprobs,
     };
   const server = await ModelServerChild.open({ packDirectory: await findPack(vlmPack, packPlaces), logger });
   closer.push('model server', () => server.close());
-  return { ...server.place, profile: server.profile, inFlight: IN_FLIGHT.own, structured: 'off' };
+  const { logprobs, ...profile } = server.profile;
+  return {
+    ...server.place,
+    profile,
+    inFlight: IN_FLIGHT.own,
+    structured: 'off',
+    logprobs: vlmLogprobs === 'auto' && !logprobs ? 'off' : vlmLogprobs,
+  };
 }

@@ -87,6 +87,7 @@ test('it tells what the pack says of its model', async () => {
     boxFrame: 'thousand',
     contextTokens: 8_192,
     tokensPerImage: 16,
+    logprobs: true,
   });
 });
 

@@ -19,7 +19,7 @@ export interface ModelServerPlace {
 }
 
 /** What is known of a pack's model once it is loaded. */
-export type PackProfile = Omit<ModelProfile, 'structured' | 'logprobs'>;
+export type PackProfile = Omit<ModelProfile, 'structured'>;
 
 const started = z.object({
   port: z.int(),
@@ -30,6 +30,7 @@ const started = z.object({
     boxFrame: z.enum(['square_pixels', 'picture_pixels', 'unit', 'thousand']),
     contextTokens: z.int(),
     tokensPerImage: z.int(),
+    logprobs: z.boolean(),
   }),
 });
 /** Codes of a pack that no further start makes better. */

@@ -20,12 +20,13 @@ async function serve({ packDirectory, ...options }: z.infer<typeof order>): Prom
     // Another process is started for one whose thread is gone.
     void engine.lost().then(end);
     const { port } = await startModelServer(options, { pack, engine });
-    const { name: model, maxImages, boxFrame, contextTokens, plan } = pack;
+    const { name: model, maxImages, boxFrame, contextTokens, plan, answersYesNo: logprobs } = pack;
     const profile = {
       model,
       maxImages,
       imageSidePx: plan.input.widthPx,
       boxFrame,
+      logprobs,
       contextTokens,
       tokensPerImage: engine.tokensPerImage,
     };

@@ -41,6 +41,7 @@ test('what sightline.json does not say is taken from the other files', async () 
     maxImages: 4,
     contextTokens: 8_192,
     tokensPerImage: null,
+    answersYesNo: true,
     plan: { input: { widthPx: 32, heightPx: 32 } },
     adapters: [{ name: TINY_ADAPTER }],
   });

@@ -25,6 +25,8 @@ export interface ModelPack {
   tokensPerImage: number | null;
   /** Prompt and answer together. */
   contextTokens: number;
+  /** Whether the claim check may ask it yes or no. */
+  answersYesNo: boolean;
   /** ISO 639-1 codes; null where the pack does not say. */
   languages: string[] | null;
   tokenizerJson: object;
@@ -55,6 +57,7 @@ const manifest = z.strictObject({
   image_side_px: z.int().min(16).max(2_048).optional(),
   tokens_per_image: z.int().min(1).max(65_536).optional(),
   context_tokens: z.int().min(256).max(4_194_304).optional(),
+  answers_yes_no: z.boolean().optional(),
   languages: z
     .array(z.string().regex(/^[a-z]{2}$/))
     .max(200)
@@ -112,6 +115,7 @@ export async function readModelPack(directory: string): Promise<ModelPack> {
       about.context_tokens ??
       text.max_position_embeddings ??
       (limit !== null && limit >= 256 && limit <= 4_194_304 ? limit : DEFAULTS.contextTokens),
+    answersYesNo: about.answers_yes_no ?? true,
     languages: about.languages ?? null,
     tokenizerJson,
     tokenizerConfig: {
