@@ -42,6 +42,9 @@ export class ChatPrompt {
     if (image === undefined || imageToken === undefined) throw invalid('no token stands for a picture (image_token_index)');
     this.imageTokenId = image;
     this.#imageToken = imageToken;
+    // As a text it must be found again in a prompt: one that is no added token is cut into pieces.
+    const found = this.#tokenizer.encode(`a${imageToken}a`, { add_special_tokens: false }).ids.filter((id) => id === image);
+    if (found.length !== 1) throw invalid(`tokenizer.json does not keep ${imageToken}, which stands for a picture, in one piece`);
     const { eosToken } = pack.tokenizerConfig;
     const eos = eosToken === null ? undefined : this.#tokenizer.token_to_id(eosToken);
     this.eosIds = new Set(pack.eosIds.length > 0 || eos === undefined ? pack.eosIds : [eos]);

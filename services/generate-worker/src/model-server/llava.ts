@@ -40,6 +40,10 @@ export interface Ended {
   completionTokens: number;
 }
 
+/** What an adapter must have in common with its pack: numbers of a vector, tokens of a picture, tokens that there are. */
+const SIZES = ['hidden', 'tokensPerImage', 'vocabulary'] as const;
+type Sizes = Record<(typeof SIZES)[number], number>;
+
 /** Vectors that the decoder reads at once: bounds the memory of its attention, and how long a cancelled prompt goes on. */
 const CHUNK = 256;
 
@@ -51,20 +55,16 @@ export class Llava {
   readonly #graphs: OnnxLlava;
   readonly #adapters = new Map<string, OnnxLlava>();
   readonly #threads: number;
+  readonly #sizes: Sizes;
   readonly #hidden: number;
   readonly #tables: Float32Array[];
 
-  private constructor(
-    pack: ModelPack,
-    threads: number,
-    prompt: ChatPrompt,
-    graphs: OnnxLlava,
-    sizes: { hidden: number; tokensPerImage: number },
-  ) {
+  private constructor(pack: ModelPack, threads: number, prompt: ChatPrompt, graphs: OnnxLlava, sizes: Sizes) {
     this.#pack = pack;
     this.#threads = threads;
     this.#prompt = prompt;
     this.#graphs = graphs;
+    this.#sizes = sizes;
     this.#hidden = sizes.hidden;
     this.tokensPerImage = sizes.tokensPerImage;
     this.#tables = tablesOf(pack);
@@ -74,33 +74,25 @@ export class Llava {
   static async open(pack: ModelPack, threads: number): Promise<Llava> {
     const prompt = new ChatPrompt(pack);
     const graphs = await OnnxLlava.load(pack.graphs, threads);
-    try {
-      const { length: hidden } = await graphs.embed([prompt.imageTokenId]);
-      const side = pack.plan.input.widthPx;
-      const seen = await graphs.see(new Float32Array(3 * side * side), side);
-      const tokensPerImage = seen.length / hidden;
-      if (!Number.isInteger(tokensPerImage)) throw new Error(`a picture gives ${seen.length} numbers, a token ${hidden}`);
-      if (pack.tokensPerImage !== null && pack.tokensPerImage !== tokensPerImage)
-        throw new Error(`a picture gives ${tokensPerImage} tokens, sightline.json says ${pack.tokensPerImage}`);
-      const { past } = await graphs.step(seen.slice(0, hidden), 1, graphs.nothing());
-      release(past);
-      return new Llava(pack, threads, prompt, graphs, { hidden, tokensPerImage });
-    } catch (error) {
-      throw new SightlineError('pack_invalid', `Its graphs do not work together: ${textOf(error)}.`, { cause: error });
-    }
+    const sizes = await sizesOf(graphs, prompt.imageTokenId, pack.plan.input.widthPx);
+    const { tokensPerImage } = sizes;
+    if (pack.tokensPerImage !== null && pack.tokensPerImage !== tokensPerImage)
+      throw doNotFit(`a picture gives ${tokensPerImage} tokens, sightline.json says ${pack.tokensPerImage}`);
+    return new Llava(pack, threads, prompt, graphs, sizes);
   }
 
-  /** The prompt's token ids. Errors: `ChatRefused`, with `context_length_exceeded` where the answer has no room. */
+  /** The prompt's token ids, at least one. Errors: `ChatRefused`, with `context_length_exceeded` where the answer has no room. */
   promptIds({ messages, pictures, maxTokens }: Pick<Asked, 'messages' | 'pictures' | 'maxTokens'>): number[] {
     const ids = this.#prompt.ids(messages, pictures.length, this.tokensPerImage);
+    if (ids.length === 0) throw new ChatRefused('invalid_request_error', 'The prompt is empty.');
     const needed = ids.length + (maxTokens ?? 1);
     if (needed > this.#pack.contextTokens) throw contextExceeded(this.#pack.contextTokens, String(needed));
     return ids;
   }
 
   /**
-   * Answers a request; `onToken` gets each token as it is picked. `isCancelled` is asked before each run of a graph. Errors: `ChatRefused`;
-   * `pack_invalid` for an adapter that cannot be loaded.
+   * Answers a request; `onToken` gets each token as it is picked. `isCancelled` is asked before each run of a graph. Errors: `ChatRefused`,
+   * with `adapter_invalid` for an adapter that cannot be used.
    */
   async answer(
     asked: Asked,
@@ -154,9 +146,19 @@ export class Llava {
     if (model === null || model === this.#pack.name) return this.#graphs;
     const adapter = this.#pack.adapters.find(({ name }) => name === model);
     if (!adapter) throw new ChatRefused('model_not_found', `There is no model "${model}" here.`, 404);
-    const loaded = this.#adapters.get(model) ?? (await OnnxLlava.load(adapter.graphs, this.#threads, this.#graphs));
-    this.#adapters.set(model, loaded);
-    return loaded;
+    const kept = this.#adapters.get(model);
+    if (kept) return kept;
+    try {
+      const graphs = await OnnxLlava.load(adapter.graphs, this.#threads, this.#graphs);
+      const sizes = await sizesOf(graphs, this.#prompt.imageTokenId, this.#pack.plan.input.widthPx);
+      const other = SIZES.find((name) => sizes[name] !== this.#sizes[name]);
+      if (other !== undefined) throw doNotFit(`${other} is ${sizes[other]}, of the pack ${this.#sizes[other]}`);
+      this.#adapters.set(model, graphs);
+      return graphs;
+    } catch (error) {
+      const why = error instanceof SightlineError ? error.detail : textOf(error);
+      throw new ChatRefused('adapter_invalid', `The adapter "${model}" cannot be used. ${why}`, 422);
+    }
   }
 
   /** Words and pictures as one row of vectors; empty when cancelled. */
@@ -181,6 +183,21 @@ export class Llava {
   }
 }
 
+/** Runs each graph once. Error: `pack_invalid`. */
+async function sizesOf(graphs: OnnxLlava, imageTokenId: number, sidePx: number): Promise<Sizes> {
+  try {
+    const { length: hidden } = await graphs.embed([imageTokenId]);
+    const seen = await graphs.see(new Float32Array(3 * sidePx * sidePx), sidePx);
+    const tokensPerImage = seen.length / hidden;
+    if (!Number.isInteger(tokensPerImage)) throw new Error(`a picture gives ${seen.length} numbers, a token ${hidden}`);
+    const { past, logits } = await graphs.step(seen.slice(0, hidden), 1, graphs.nothing());
+    release(past);
+    return { hidden, tokensPerImage, vocabulary: logits.length };
+  } catch (error) {
+    throw doNotFit(textOf(error), error);
+  }
+}
+
 /** What each of the 256 values of a channel becomes. */
 function tablesOf({ plan: { mean, std, rescaleFactor } }: ModelPack): Float32Array[] {
   return mean.map((average, channel) =>
@@ -189,3 +206,6 @@ function tablesOf({ plan: { mean, std, rescaleFactor } }: ModelPack): Float32Arr
 }
 
 const textOf = (error: unknown) => (error instanceof Error ? error.message : String(error)).replace(/\s+/g, ' ').slice(0, 300);
+
+const doNotFit = (detail: string, cause?: unknown) =>
+  new SightlineError('pack_invalid', `Its graphs do not work together: ${detail}.`, { cause });

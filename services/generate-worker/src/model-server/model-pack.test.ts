@@ -127,6 +127,15 @@ test.each([
     /^pack_invalid: the chat template/,
   ],
   [
+    'a token of a picture that is cut into pieces',
+    (folder: string) =>
+      changed(join(folder, 'tokenizer.json'), (json) => ({
+        ...json,
+        added_tokens: (json['added_tokens'] as { content: string }[]).filter(({ content }) => content !== '<image>'),
+      })),
+    /^pack_invalid: tokenizer.json does not keep <image>/,
+  ],
+  [
     'an adapter that leads out of the pack',
     (folder: string) => {
       rmSync(join(folder, 'adapters/tuned/onnx/decoder_model_merged.onnx'));
