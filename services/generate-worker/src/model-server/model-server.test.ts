@@ -1,3 +1,7 @@
+import { cpSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { afterEach, expect, test } from '@jest/globals';
 import sharp from 'sharp';
 import { z } from 'zod';
@@ -7,14 +11,20 @@ import { readModelPack } from './model-pack.ts';
 import { startModelServer } from './model-server.ts';
 
 const KEY = 'a key';
+/** Another model than the pack's. */
+const ENCODER = fileURLToPath(new URL('../../../../models/starter', import.meta.url));
 const closers: (() => Promise<unknown>)[] = [];
 afterEach(async () => {
   for (const close of closers.splice(0).toReversed()) await close();
 });
 
-async function opened(options: { mostWaiting?: number } = {}) {
-  const pack = await readModelPack(TINY_PACK);
-  const engine = await ModelEngine.open(pack, { threads: 1 });
+async function opened({
+  packDirectory = TINY_PACK,
+  cancelPatienceMs,
+  ...options
+}: { mostWaiting?: number; packDirectory?: string; cancelPatienceMs?: number } = {}) {
+  const pack = await readModelPack(packDirectory);
+  const engine = await ModelEngine.open(pack, { threads: 1, ...(cancelPatienceMs ? { cancelPatienceMs } : {}) });
   closers.push(() => engine.close());
   const server = await startModelServer({ port: 0, apiKey: KEY, ...options }, { pack, engine });
   closers.push(() => server.close());
@@ -25,7 +35,35 @@ async function opened(options: { mostWaiting?: number } = {}) {
   return { url, send, ask, engine, pack };
 }
 
+/** A copy of the tiny pack, to be spoilt. */
+function copyOfTiny(): string {
+  const folder = mkdtempSync(join(tmpdir(), 'sightline-model-server-'));
+  closers.push(async () => rmSync(folder, { recursive: true, force: true }));
+  cpSync(TINY_PACK, folder, { recursive: true });
+  return folder;
+}
+
+/** With a template that says the last message's content, after whatever `program` does. */
+function copyWithTemplate(program: string): string {
+  const folder = copyOfTiny();
+  const file = join(folder, 'tokenizer_config.json');
+  const config = JSON.parse(readFileSync(file, 'utf8')) as object;
+  const said = "{% for m in messages %}{{ m['content'] }}{% endfor %}";
+  writeFileSync(file, JSON.stringify({ ...config, chat_template: `${program}${said}` }));
+  return folder;
+}
+
 const user = (...content: object[]) => ({ messages: [{ role: 'user', content }] });
+/** As the engine takes it. */
+const askedFor = (content: string) => ({
+  model: null,
+  messages: [{ role: 'user', content }],
+  pictures: [],
+  sampling: { temperature: 0, topP: 1, seed: 0 },
+  maxTokens: 8_000,
+  stop: [],
+  topLogprobs: null,
+});
 const words = (text: string) => user({ type: 'text', text });
 const picture = (url: string) => ({ type: 'image_url', image_url: { url } });
 const greedy = { temperature: 0 };
@@ -143,6 +181,46 @@ test('an adapter is a model of its own name', async () => {
   expect(await refusal(await ask({ ...asked, model: 'another' }))).toEqual({ status: 404, code: 'model_not_found' });
 });
 
+test('an adapter that cannot be used is refused for good, and the pack answers on', async () => {
+  const packDirectory = copyOfTiny();
+  truncateSync(join(packDirectory, 'adapters/tuned/onnx/decoder_model_merged.onnx'), 100_000);
+  const { ask } = await opened({ packDirectory });
+  const asked = { ...words('a'), ...greedy, max_tokens: 1 };
+  for (let n = 0; n < 2; n++)
+    expect(await refusal(await ask({ ...asked, model: TINY_ADAPTER }))).toEqual({ status: 422, code: 'adapter_invalid' });
+  expect((await ask(asked)).status).toBe(200);
+});
+
+test('an adapter of a model of other sizes is refused before it answers', async () => {
+  const packDirectory = copyOfTiny();
+  cpSync(join(ENCODER, 'onnx/text_model.onnx'), join(packDirectory, 'adapters/tuned/onnx/embed_tokens.onnx'));
+  const { ask } = await opened({ packDirectory });
+  const answer = await ask({ ...words('a'), ...greedy, max_tokens: 1, model: TINY_ADAPTER });
+  expect(await refusal(answer)).toEqual({ status: 422, code: 'adapter_invalid' });
+});
+
+test('an empty prompt is refused', async () => {
+  const { ask } = await opened({ packDirectory: copyWithTemplate('') });
+  const answer = await ask({ messages: [{ role: 'user', content: '' }], ...greedy, max_tokens: 1 });
+  expect(await refusal(answer)).toEqual({ status: 400, code: 'invalid_request_error' });
+});
+
+test('a thread that does not hear that it is cancelled is lost, and said to be', async () => {
+  const loop = '{% for a in range(30000) %}{% for b in range(30000) %}{% endfor %}{% endfor %}';
+  const packDirectory = copyWithTemplate(`{% if messages[0]['content'] == 'for ever' %}${loop}{% endif %}`);
+  const { engine } = await opened({ packDirectory, cancelPatienceMs: 50 });
+  const leaving = new AbortController();
+  const onToken = () => undefined;
+  const endless = engine.answer(askedFor('for ever'), { signal: leaving.signal, onToken });
+  const next = engine.answer(askedFor('a'), { signal: new AbortController().signal, onToken });
+  // Its turn has come by then; a template is rendered before anything is looked at.
+  await new Promise(setImmediate);
+  leaving.abort();
+  const outcomes = await Promise.allSettled([endless, next]);
+  expect(outcomes.map(({ status }) => status)).toEqual(['rejected', 'rejected']);
+  expect((await engine.lost()).message).toContain('did not end');
+});
+
 test('what is no request, no picture or too much is refused with its code, and the next request is answered', async () => {
   const { ask, send, pack } = await opened();
   const refused = async (body: object) => refusal(await ask({ ...greedy, max_tokens: 1, ...body }));
@@ -194,15 +272,7 @@ test('who has gone is not answered any further', async () => {
   const { engine } = await opened();
   const leaving = new AbortController();
   let tokens = 0;
-  const asked = {
-    model: null,
-    messages: [{ role: 'user', content: [{ type: 'text' as const, text: 'Which socket?' }] }],
-    pictures: [],
-    sampling: { temperature: 0, topP: 1, seed: 0 },
-    maxTokens: 8_000,
-    stop: [],
-    topLogprobs: null,
-  };
+  const asked = askedFor('Which socket?');
   const ended = await engine.answer(asked, {
     signal: leaving.signal,
     onToken: () => {
