@@ -1,6 +1,6 @@
 import { expect, test } from '@jest/globals';
 import { readConfig } from '@sightline/shared/runtime/config';
-import { GENERATOR_SETTINGS, SERVER_PROFILE, SETTINGS } from './config.ts';
+import { GENERATOR_SETTINGS, SERVER_PROFILE, SETTINGS, generateConfigOf } from './config.ts';
 
 test('the defaults are those that LLaVA-OneVision was made for', () => {
   expect(readConfig(GENERATOR_SETTINGS, {})).toMatchObject({
@@ -29,4 +29,12 @@ test('what is out of its bounds is named, a key never', () => {
     });
   for (const variable of ['VLM_TEMPERATURE', 'VLM_TOP_P', 'VLM_BOX_FRAME', 'VLM_TIMEOUT', 'VLM_STOP'])
     expect(read).toThrow(`${variable}: expected`);
+});
+
+test('a server that answers one after the other is given few questions at once', () => {
+  const concurrencyWith = (env: Record<string, string>) =>
+    generateConfigOf(readConfig(SETTINGS, { REDIS_URL: 'redis://localhost', ...env })).concurrency;
+  expect(concurrencyWith({})).toBe(3);
+  expect(concurrencyWith({ VLM_BASE_URL: 'http://localhost/v1' })).toBe(40);
+  expect(concurrencyWith({ VLM_IN_FLIGHT: '4' })).toBe(5);
 });

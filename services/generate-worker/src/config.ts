@@ -83,7 +83,7 @@ export const GENERATOR_SETTINGS = {
   vlmInFlight: setting(
     'VLM_IN_FLIGHT',
     wholeNumber(1, 1_024).optional(),
-    "The most requests of this process with the server at once; by default 32, and 4 with its own, which answers one after the other. How many there are follows the server's load.",
+    "The most requests of this process with the server at once; by default 32, and 2 with its own, which answers one after the other. How many there are follows the server's load.",
   ),
   vlmTemperature: setting('VLM_TEMPERATURE', number(0, 2, 0.3), 'Where the question does not say another.'),
   vlmTopP: setting('VLM_TOP_P', number(0.000001, 1, 0.85), 'Where the question does not say another.'),
@@ -151,8 +151,8 @@ export const SERVER_PROFILE: Omit<ModelProfile, 'structured' | 'logprobs'> = {
   contextTokens: 8_192,
   tokensPerImage: 729,
 };
-/** Requests with the server at once. One that answers them one after the other would only let more wait. */
-export const IN_FLIGHT = { server: 32, own: 4 };
+/** Requests with the server at once. Its own answers one after the other: a second one is ready when the first ends, a third's time to the first token would run out in the queue. */
+export const IN_FLIGHT = { server: 32, own: 2 };
 
 /** Of a process that works several things at once, what is prepared while the model answers others. */
 const AHEAD = 1.25;
