@@ -19,6 +19,8 @@ interface Place extends Omit<ModelServerPlace, 'apiKey'> {
   inFlight: number;
   structured: Use;
   logprobs: Use;
+  /** Null: whatever all is fetched with. */
+  fetch: typeof globalThis.fetch | null;
 }
 
 /**
@@ -28,7 +30,7 @@ interface Place extends Omit<ModelServerPlace, 'apiKey'> {
  */
 export async function openGenerator(config: ConfigOf<typeof GENERATOR_SETTINGS>, deps: GeneratorDeps): Promise<Generator> {
   const { closer, logger } = deps;
-  const { baseUrl, apiKey, profile, inFlight, structured, logprobs } = await placeOf(config, deps);
+  const { baseUrl, apiKey, profile, inFlight, structured, logprobs, fetch } = await placeOf(config, deps);
   const model = config.vlmModel ?? profile.model;
   const generator = openOpenAIGenerator(
     {
@@ -56,7 +58,7 @@ export async function openGenerator(config: ConfigOf<typeof GENERATOR_SETTINGS>,
       timeoutMs: config.vlmTimeoutMs,
       metricsUrl: config.vlmMetricsUrl,
     },
-    deps,
+    fetch ? { ...deps, fetch } : deps,
   );
   closer.push('generator', () => generator.close());
   logger.info({ baseUrl, model }, 'questions are answered by this model server');
@@ -75,6 +77,7 @@ async function placeOf(
       inFlight: IN_FLIGHT.server,
       structured: vlmStructured,
       logprobs: vlmLogprobs,
+      fetch: null,
     };
   const server = await ModelServerChild.open({ packDirectory: await findPack(vlmPack, packPlaces), logger });
   closer.push('model server', () => server.close());
@@ -85,5 +88,6 @@ async function placeOf(
     inFlight: IN_FLIGHT.own,
     structured: 'off',
     logprobs: vlmLogprobs === 'auto' && !logprobs ? 'off' : vlmLogprobs,
+    fetch: server.fetch,
   };
 }

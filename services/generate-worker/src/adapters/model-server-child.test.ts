@@ -1,6 +1,8 @@
 import { afterEach, expect, test } from '@jest/globals';
 import { fork } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { once } from 'node:events';
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -76,6 +78,43 @@ test('a pack that cannot be served is told with its code', async () => {
     code: 'pack_invalid',
     detail: expect.stringContaining('config.json is missing'),
   });
+});
+
+test('what fails beside the pack is told with its reason', async () => {
+  const packDirectory = mkdtempSync(join(tmpdir(), 'sightline-deep-pack-'));
+  closers.push(() => rmSync(packDirectory, { recursive: true }));
+  cpSync(TINY_PACK, packDirectory, { recursive: true });
+  // So deep that it cannot be handed to the computing thread.
+  const deep = `${'['.repeat(50_000)}${']'.repeat(50_000)}`;
+  const file = join(packDirectory, 'tokenizer.json');
+  writeFileSync(file, readFileSync(file, 'utf8').replace('{', `{"deep":${deep},`));
+  await expect(ModelServerChild.open({ packDirectory, logger: pino({ level: 'silent' }) })).rejects.toMatchObject({
+    code: 'generator_unavailable',
+    detail: expect.stringContaining('call stack'),
+  });
+});
+
+test('where its port is taken while it is started again, it is asked at another, and its key is told to nobody', async () => {
+  const server = await opened();
+  const { baseUrl, apiKey } = server.place;
+  const look = () =>
+    server.fetch(`${baseUrl}/models`, { headers: { authorization: `Bearer ${apiKey}` } }).then(
+      ({ status }) => status,
+      () => null,
+    );
+  expect(await look()).toBe(200);
+  const { pid } = server;
+  process.kill(pid!, 'SIGKILL');
+  while (server.pid === pid) await sleep(1);
+  let asked = 0;
+  const squatter = createServer((_, response) => response.end(String(asked++)));
+  closers.push(() => void squatter.close());
+  // The process in its place loads a pack before it listens.
+  await once(squatter.listen(Number(new URL(baseUrl).port), '127.0.0.1'), 'listening');
+  while ((await look()) === null) await sleep(20);
+  expect(await look()).toBe(200);
+  expect(server.place.baseUrl).not.toBe(baseUrl);
+  expect(asked).toBe(0);
 });
 
 test('it tells what the pack says of its model', async () => {

@@ -10,6 +10,7 @@ import type { ModelProfile } from '../core/generator.ts';
 const PROGRAM = fileURLToPath(new URL('../model-server/main.ts', import.meta.url));
 /** A pack of a few gigabytes is read, hashed and loaded. */
 const START_TIMEOUT_MS = 300_000;
+const MOST_SHOWN = 500;
 const BACKOFF_MS = { first: 200, most: 10_000 };
 
 /** Where the embedded stack's own model server is: as any other of the OpenAI protocol. */
@@ -33,12 +34,14 @@ const started = z.object({
     logprobs: z.boolean(),
   }),
 });
+const failed = z.object({ code: z.string(), detail: z.string().optional() });
+const told = z.union([started, failed]);
 /** Codes of a pack that no further start makes better. */
-const refused = z.object({ code: z.enum(['pack_not_found', 'pack_invalid']), detail: z.string().optional() });
+const ofPack = z.enum(['pack_not_found', 'pack_invalid']);
 
 /**
- * The embedded model server, kept running in a process of its own: started again when it ends, at the same address, until closed. Nobody else
- * on the machine knows its key.
+ * The embedded model server, kept running in a process of its own: started again when it ends until closed, at the same address or, where
+ * that was taken meanwhile, at another. Nobody else on the machine knows its key.
  */
 export class ModelServerChild {
   readonly #logger: Logger;
@@ -47,6 +50,7 @@ export class ModelServerChild {
   readonly #closing = new AbortController();
   #child: ChildProcess | null = null;
   #port = 0;
+  #isUp = false;
   #profile: PackProfile | null = null;
   #restarting: Promise<void> = Promise.resolve();
 
@@ -55,7 +59,7 @@ export class ModelServerChild {
     this.#logger = logger;
   }
 
-  /** Errors: `pack_not_found`, `pack_invalid`; `generator_unavailable` when it does not come up. */
+  /** Errors: `pack_not_found`, `pack_invalid`; `generator_unavailable`, with the reason, when it does not come up. */
   static async open({ packDirectory, logger }: { packDirectory: string; logger: Logger }): Promise<ModelServerChild> {
     const server = new ModelServerChild(packDirectory, logger);
     await server.#start();
@@ -65,6 +69,18 @@ export class ModelServerChild {
   get place(): ModelServerPlace {
     return { baseUrl: `http://127.0.0.1:${this.#port}/v1`, apiKey: this.#apiKey };
   }
+
+  /**
+   * For addresses below any `place.baseUrl` that there was: asks where the server listens now. Rejects while it is started again, since another
+   * process may listen there, which is not to see the key.
+   */
+  readonly fetch: typeof globalThis.fetch = async (input, init) => {
+    if (!this.#isUp) throw new Error('The model server is being started again.');
+    const isRequest = input instanceof Request;
+    const url = new URL(isRequest ? input.url : input);
+    url.port = String(this.#port);
+    return globalThis.fetch(isRequest ? new Request(url, input) : url, init);
+  };
 
   get profile(): PackProfile {
     return this.#profile!;
@@ -97,19 +113,24 @@ export class ModelServerChild {
           reject(new Error(`The model server ended (${signal ?? `exit code ${code}`}). ${said}`)),
         );
       });
-      const no = refused.safeParse(message);
-      if (no.success) throw new SightlineError(no.data.code, no.data.detail);
-      const { port, profile } = started.parse(message);
-      this.#port = port;
-      this.#profile = profile;
+      const outcome = told.parse(message);
+      if ('code' in outcome) {
+        const code = ofPack.safeParse(outcome.code).data ?? 'generator_unavailable';
+        throw new SightlineError(code, outcome.detail ?? outcome.code);
+      }
+      this.#port = outcome.port;
+      this.#profile = outcome.profile;
+      this.#isUp = true;
     } catch (error) {
       if (error instanceof SightlineError) throw error;
-      throw new SightlineError('generator_unavailable', undefined, { cause: error });
+      const why = error instanceof Error ? error.message : String(error);
+      throw new SightlineError('generator_unavailable', why.slice(0, MOST_SHOWN), { cause: error });
     } finally {
       clearTimeout(timer);
     }
     child.removeAllListeners('exit');
     child.once('exit', (code, signal) => {
+      this.#isUp = false;
       if (this.#closing.signal.aborted) return;
       this.#logger.error({ code, signal, said }, 'the model server ended and is started again');
       this.#restarting = this.#restart();

@@ -19,7 +19,12 @@ async function serve({ packDirectory, ...options }: z.infer<typeof order>): Prom
     const engine = await ModelEngine.open(pack);
     // Another process is started for one whose thread is gone.
     void engine.lost().then(end);
-    const { port } = await startModelServer(options, { pack, engine });
+    const deps = { pack, engine };
+    const { port } = await startModelServer(options, deps).catch((error: NodeJS.ErrnoException) => {
+      // Another process may have come by the port while this was started again.
+      if (error.code === 'EADDRINUSE') return startModelServer({ ...options, port: 0 }, deps);
+      throw error;
+    });
     const { name: model, maxImages, boxFrame, contextTokens, plan, answersYesNo: logprobs } = pack;
     const profile = {
       model,
