@@ -1,15 +1,23 @@
 import type { ServerResponse } from 'node:http';
 import type { Ended, NamedChance, SaidToken } from './llava.ts';
 
+interface AnswerOptions {
+  id: string;
+  /** Seconds since 1970. */
+  created: number;
+  model: string;
+  isStreamed: boolean;
+  withUsage: boolean;
+}
+
 /** Writes one answer of the chat protocol, piece by piece or whole. */
 export class ChatAnswer {
   readonly #response: ServerResponse;
-  readonly #options: { id: string; model: string; isStreamed: boolean; withUsage: boolean };
-  readonly #created = Math.floor(Date.now() / 1_000);
+  readonly #options: AnswerOptions;
   #text = '';
   readonly #logprobs: object[] = [];
 
-  constructor(response: ServerResponse, options: { id: string; model: string; isStreamed: boolean; withUsage: boolean }) {
+  constructor(response: ServerResponse, options: AnswerOptions) {
     this.#response = response;
     this.#options = options;
   }
@@ -57,8 +65,8 @@ export class ChatAnswer {
   }
 
   #head(object: string): object {
-    const { id, model } = this.#options;
-    return { id, object, created: this.#created, model };
+    const { id, created, model } = this.#options;
+    return { id, object, created, model };
   }
 }
 

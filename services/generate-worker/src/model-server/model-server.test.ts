@@ -8,7 +8,7 @@ import { z } from 'zod';
 import { TINY_ADAPTER, TINY_MODEL, TINY_PACK } from '../testing/tiny-pack.ts';
 import { ModelEngine } from './model-engine.ts';
 import { readModelPack } from './model-pack.ts';
-import { startModelServer } from './model-server.ts';
+import { startModelServer, type ModelServerDeps } from './model-server.ts';
 
 const KEY = 'a key';
 /** Another model than the pack's. */
@@ -21,12 +21,16 @@ afterEach(async () => {
 async function opened({
   packDirectory = TINY_PACK,
   cancelPatienceMs,
-  ...options
-}: { mostWaiting?: number; packDirectory?: string; cancelPatienceMs?: number } = {}) {
+  mostWaiting,
+  ...deps
+}: Omit<ModelServerDeps, 'pack' | 'engine'> & { mostWaiting?: number; packDirectory?: string; cancelPatienceMs?: number } = {}) {
   const pack = await readModelPack(packDirectory);
   const engine = await ModelEngine.open(pack, { threads: 1, ...(cancelPatienceMs ? { cancelPatienceMs } : {}) });
   closers.push(() => engine.close());
-  const server = await startModelServer({ port: 0, apiKey: KEY, ...options }, { pack, engine });
+  const server = await startModelServer(
+    { port: 0, apiKey: KEY, ...(mostWaiting ? { mostWaiting } : {}) },
+    { pack, engine, ...deps },
+  );
   closers.push(() => server.close());
   const url = `http://127.0.0.1:${server.port}/v1`;
   const send = (body: string, init: RequestInit = {}): Promise<Response> =>
@@ -153,6 +157,16 @@ test('seeds repeat an answer, a stop text ends it and is left out', async () => 
   const cut = await answerOf(await ask({ ...asked, stop: ['not said', stop] }));
   expect(cut).toMatchObject({ text: text.slice(0, text.indexOf(stop)), finish: 'stop' });
   expect(cut.usage.completion_tokens).toBeLessThan(40);
+});
+
+test('an answer has the id and the time that it is given, and without a seed one that is drawn', async () => {
+  const { ask } = await opened({ now: () => 1_700_000_000_999, newId: () => 'first', newSeed: () => 5 });
+  const asked = { ...words('Which socket?'), temperature: 1, max_tokens: 12 };
+  const answer = await ask(asked);
+  expect(await answer.clone().json()).toMatchObject({ id: 'chatcmpl-first', created: 1_700_000_000 });
+  const { text } = await answerOf(answer);
+  expect((await answerOf(await ask({ ...asked, seed: 5 }))).text).toBe(text);
+  expect((await answerOf(await ask({ ...asked, seed: 6 }))).text).not.toBe(text);
 });
 
 test('log-probabilities come where they are asked for', async () => {

@@ -21,6 +21,11 @@ export interface ModelServerOptions {
 export interface ModelServerDeps {
   pack: ModelPack;
   engine: ModelEngine;
+  /** Milliseconds since 1970. */
+  now?: () => number;
+  newId?: () => string;
+  /** From 0 to 2^32 - 1, for an answer whose asker gives none. */
+  newSeed?: () => number;
 }
 
 /**
@@ -59,14 +64,21 @@ class Desk {
   readonly #pack: ModelPack;
   readonly #engine: ModelEngine;
   readonly #pictures: PictureInput;
+  readonly #now: () => number;
+  readonly #newId: () => string;
+  readonly #newSeed: () => number;
   #taken = 0;
 
-  constructor({ apiKey, mostWaiting = MOST_WAITING }: ModelServerOptions, { pack, engine }: ModelServerDeps) {
+  constructor({ apiKey, mostWaiting = MOST_WAITING }: ModelServerOptions, deps: ModelServerDeps) {
+    const { pack, engine, now = Date.now, newId = randomUUID, newSeed = () => randomInt(2 ** 32) } = deps;
     this.#key = Buffer.from(`Bearer ${apiKey}`);
     this.#most = mostWaiting + 1;
     this.#pack = pack;
     this.#engine = engine;
     this.#pictures = new PictureInput(pack);
+    this.#now = now;
+    this.#newId = newId;
+    this.#newSeed = newSeed;
   }
 
   async serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -94,13 +106,14 @@ class Desk {
     const { messages, urls } = splitPictures(asked);
     const pictures = await this.#pictures.read(urls);
     const answer = new ChatAnswer(response, {
-      id: `chatcmpl-${randomUUID()}`,
+      id: `chatcmpl-${this.#newId()}`,
+      created: Math.floor(this.#now() / 1_000),
       model,
       isStreamed: asked.stream ?? false,
       withUsage: asked.stream_options?.include_usage ?? false,
     });
     const ended = await this.#engine.answer(
-      { model, messages, pictures, ...rulesOf(asked) },
+      { model, messages, pictures, ...rulesOf(asked, this.#newSeed) },
       { signal, onToken: (token) => answer.say(token) },
     );
     if (ended.finishReason !== 'cancelled') answer.end(ended, ended.finishReason);
@@ -124,9 +137,9 @@ class Desk {
   }
 }
 
-function rulesOf(asked: ChatRequest) {
+function rulesOf(asked: ChatRequest, newSeed: () => number) {
   return {
-    sampling: { temperature: asked.temperature ?? 1, topP: asked.top_p ?? 1, seed: asked.seed ?? randomInt(2 ** 32) },
+    sampling: { temperature: asked.temperature ?? 1, topP: asked.top_p ?? 1, seed: asked.seed ?? newSeed() },
     maxTokens: asked.max_completion_tokens ?? asked.max_tokens ?? null,
     stop: [asked.stop ?? []].flat(),
     topLogprobs: asked.logprobs ? (asked.top_logprobs ?? 0) : null,
