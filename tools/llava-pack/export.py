@@ -150,8 +150,11 @@ def part_of(name):
 def write_graphs(folder, made):
     folder.mkdir(parents=True)
     for name, graph in made.items():
-        large = graph.ByteSize() > MOST_INLINE_BYTES
-        onnx.save_model(graph, folder / f"{name}.onnx", save_as_external_data=large, location=f"{name}.onnx_data" if large else None)
+        file = folder / f"{name}.onnx"
+        large = sum(len(weights.raw_data) for weights in graph.graph.initializer) > MOST_INLINE_BYTES
+        onnx.save_model(graph, file, save_as_external_data=large, location=f"{name}.onnx_data" if large else None)
+        # The file, because a model in memory is not checked above 2 GiB.
+        onnx.checker.check_model(file)
 
 
 def write_layout(pack, args, tokenizer, image_processor):

@@ -3,7 +3,6 @@
 import hashlib
 
 import numpy as np
-import onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
@@ -80,4 +79,3 @@ def strip(graph_model):
             message.ClearField(field)
     del graph_model.graph.value_info[:]
     del graph_model.functions[:]
-    onnx.checker.check_model(graph_model)
