@@ -45,6 +45,11 @@ test.each([
   ['c² = a² + b²', 'c² = a² + b²'],
   ['50 * 4 = 200', '50 × 4 = 200'],
   ['x = -5', '-5'],
+  ['minus 5', '-5'],
+  ['from -5 to 40 °C', '-5 to 40 °C'],
+  ['over 5 mm', 'more than 5 mm'],
+  ['about 5 mm', '5 mm'],
+  ['two', '2 pieces'],
   ['3 [1].', '3'],
   ['**3** [1].', '3'],
   ['3. They are red [1].', '3'],
@@ -85,6 +90,19 @@ test.each([
   ['', '5'],
   ['I do not know.', '5'],
   ['10155', '1015'],
+  ['The plate has two slots', '120 mm'],
+  ['有两个', '24 V'],
+  ['The plate has two slots and is 120 mm wide', '120 mm'],
+  ['from -5 to 40 °C', '5 to 40 °C'],
+  ['from 5 to 40 °C', '-5 to 40 °C'],
+  ['less than 5 mm', 'more than 5 mm'],
+  ['under 5 mm', '5 mm'],
+  ['5 mm', 'at least 5 mm'],
+  ['no more than 5 mm', 'more than 5 mm'],
+  ['about 5 mm', '5.4 mm'],
+  ['1.5 cm', '15.4 mm'],
+  ['anything', '-'],
+  ['anything', '!?'],
   ['1.015', '1015'],
 ])('%j does not say %j', (answer, right) => {
   expect(matches(answer, right)).toBe(false);
@@ -125,6 +143,11 @@ test.each([
   ['Not as far as I can see.', false],
   ['Yesterday', false],
   ['It fits.', false],
+  ['对不起，图中没有显示', false],
+  ['对不起。', false],
+  ['是否适合取决于主板。', false],
+  ['是不是适合，看型号。', false],
+  ['有没有要看图纸。', false],
 ])('of a yes: %j is %p', (answer, right) => {
   expect(matches(answer, FITS, FIT)).toBe(right);
 });
@@ -136,6 +159,14 @@ test.each([
   ['No: only 75 x 75 mm.', false],
   ['Yes', false],
   ['None', false],
+  ['No: the drawing does not show AM5.', true],
+  ['Not stated in the record [1].', false],
+  ['No information is given [1].', false],
+  ['No idea.', false],
+  ['Not sure.', false],
+  ['不清楚。', false],
+  ['没有显示。', false],
+  ['无论如何', false],
 ])('of a no: %j is %p', (answer, right) => {
   expect(matches(answer, 'No: the drawing shows only 78 x 78 mm (LGA1700 / LGA1851).', FIT)).toBe(right);
 });
@@ -145,6 +176,8 @@ test.each([
   ['No vertebra is abnormal: L1 to L5 look alike [1].', true],
   ['L3', false],
   ['None but L6', false],
+  ['Nothing is stated [1].', false],
+  ['No information is given [1].', false],
 ])('of a none: %j is %p', (answer, right) => {
   expect(matches(answer, 'None: L1 to L5 look alike.', 'Which vertebra is abnormal in radiograph R-5919?')).toBe(right);
 });
@@ -159,6 +192,8 @@ test('numbers and codes of the question may be repeated, and other accepted answ
 test('what sounds like not knowing is told from an answer', () => {
   for (const refusal of [
     'The sources do not say.',
+    '资料中没有说明。',
+    'The drawing does not show it.',
     "I don't know.",
     'That is not in the sources.',
     'I do not know: nothing in the catalogue matches this question.',
