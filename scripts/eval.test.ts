@@ -4,6 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterEach, expect, test } from '@jest/globals';
+import { readRun } from './evaluation/run.ts';
+import { openScriptedStack } from './evaluation/testing/scripted-stack.ts';
 import { runOf } from './evaluation/testing/run-builder.ts';
 
 const folders: string[] = [];
@@ -54,14 +56,31 @@ test('two runs are compared, and a run that does not keep to its bounds ends wit
 
 test('what is wrong is said before anything is started', async () => {
   const at = await files({ 'bounds.json': { x: {} } });
-  const [usage, none, bounds, judge] = await Promise.all([
+  const [usage, none, bounds, judge, language, adapter] = await Promise.all([
     evaluation('--sample', '--set', 'x'),
     evaluation('--set', at('')),
     evaluation('--sample', '--bounds', at('bounds.json')),
     evaluation('--sample', '--judge-model', 'x'),
+    evaluation('--sample', '--languages', 'zh'),
+    evaluation('--sample', '--adapter', '../x'),
   ]);
   expect(usage).toMatchObject({ exitCode: 2, stderr: expect.stringContaining('usage: npm run eval') });
   expect(none).toMatchObject({ exitCode: 1, stderr: expect.stringContaining('neither questions.jsonl nor recall.jsonl') });
   expect(bounds).toMatchObject({ exitCode: 1, stderr: expect.stringContaining('a bound needs min, max, min_low or max_high') });
   expect(judge).toMatchObject({ exitCode: 1, stderr: expect.stringContaining('--judge-url and --judge-model together') });
+  expect(language).toMatchObject({ exitCode: 1, stderr: expect.stringContaining('--languages is en or en,zh') });
+  expect(adapter).toMatchObject({ exitCode: 1, stderr: expect.stringContaining('the name of an adapter') });
+});
+
+test('what broke on the way leaves a run of what was measured, and no success', async () => {
+  const stack = await openScriptedStack(() => 'cut');
+  try {
+    const at = await files({ 'questions.jsonl': { id: 'q1', kind: 'text', question: 'How many?', answer: '4', item_id: 'x' } });
+    const { exitCode, stdout } = await evaluation('--set', at(''), '--against', stack.url, '--out', at('out'));
+    expect(exitCode).toBe(1);
+    expect(stdout).toContain('! broken off: The whole pipeline');
+    expect((await readRun(at('out/run.json'))).broken_off).toHaveLength(2);
+  } finally {
+    await stack.close();
+  }
 });

@@ -1,16 +1,14 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { Filter } from '@sightline/shared/contracts/filter';
 import type { QuestionView } from '@sightline/shared/contracts/question-http';
-import { ERRORS } from '@sightline/shared/runtime/errors';
+import type { ErrorCode } from '@sightline/shared/runtime/errors';
 import { ApiError, type ApiClient } from '../api-client.ts';
 import { askAndFollow } from '../ask.ts';
 import { memoryBytes, watchMemory } from '../process-tree.ts';
-import { workAll, type Progress } from './progress.ts';
+import { workAll, type WorkOptions } from './progress.ts';
 import type { SetQuestion } from './question-set.ts';
 import { requestOf, type System } from './systems.ts';
+import { untilTaken } from './until-taken.ts';
 
-const REFUSED_FOR_NOW_MS = 2_000;
-const MOST_REFUSALS = 30;
 const LOOK_AT_MEMORY_MS = 250;
 
 /** A question as it is put, and how it went. */
@@ -24,18 +22,20 @@ export interface Answered extends Asking {
   clientMs: number;
 }
 
-export interface AskOptions {
-  atOnce: number;
-  progress: Progress;
+export interface AskOptions extends WorkOptions {
   seed: number;
+  /** The LoRA adapter that answers; null: the model as it is. */
+  adapter: string | null;
   /** A filter that all items pass, where there is one. */
   everything: Filter | null;
-  signal: AbortSignal;
   /** Of the stack's process, whose memory is watched; null where it runs elsewhere. */
   pid: number | null;
 }
 
-/** Asks a system all that is to be asked, and how long it and what memory it took. */
+/**
+ * Asks a system all that is to be asked, and how long it and what memory it took. A question that the stack refuses is one that failed.
+ * Errors: the stack does not answer at all; why it was aborted.
+ */
 export async function askSet(
   client: ApiClient,
   system: System,
@@ -48,7 +48,7 @@ export async function askSet(
   try {
     const answered = await workAll(what, askings, options, async (asking): Promise<Answered> => {
       const request = requestOf(system, asking.question, { ...options, language: asking.language });
-      const { view, clientMs } = await ask(client, request, options.signal);
+      const { view, clientMs } = await ask(client, request, options);
       return { ...asking, view, clientMs };
     });
     return { answered, wallMs: performance.now() - startedMs, memoryPeakBytes: memory?.peak()?.totalBytes ?? null };
@@ -59,18 +59,44 @@ export async function askSet(
 
 async function ask(
   client: ApiClient,
-  request: Parameters<typeof askAndFollow>[1],
-  signal: AbortSignal,
+  request: ReturnType<typeof requestOf>,
+  options: WorkOptions,
 ): Promise<{ view: QuestionView; clientMs: number }> {
-  for (let refusals = 0; ; refusals++) {
-    const startedMs = performance.now();
-    try {
-      const view = await askAndFollow(client, request, { signal, show: () => {} });
-      return { view, clientMs: performance.now() - startedMs };
-    } catch (error) {
-      const mayPass = error instanceof ApiError && ERRORS[error.code].retryable;
-      if (!mayPass || refusals >= MOST_REFUSALS) throw error;
-      await sleep(REFUSED_FOR_NOW_MS, undefined, { signal });
-    }
-  }
+  let startedMs = performance.now();
+  const once = () => {
+    startedMs = performance.now();
+    return askAndFollow(client, request, { signal: options.signal, show: () => {} });
+  };
+  const view = await untilTaken(once, options).catch((error: unknown) => {
+    if (!(error instanceof ApiError)) throw error;
+    return unanswered(request.question ?? '', error.code, error.message);
+  });
+  return { view, clientMs: performance.now() - startedMs };
+}
+
+/** A question that was not taken, as one that failed. */
+export function unanswered(question: string, code: ErrorCode, detail: string | null): QuestionView {
+  return {
+    question_id: '',
+    status: 'failed',
+    question,
+    created_at: new Date(0).toISOString(),
+    finished_at: null,
+    error: { code, detail },
+    answer: null,
+    steps: null,
+    no_match: null,
+    citations: [],
+    boxes: [],
+    images: [],
+    claims: [],
+    stale: false,
+    model: null,
+    prompt_version: null,
+    warnings: [],
+    timings_ms: null,
+    usage: null,
+    metadata: {},
+    links: { self: '', events: '' },
+  };
 }

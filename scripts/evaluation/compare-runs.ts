@@ -13,6 +13,8 @@ export interface Comparison {
     n: number;
     verdict: 'better' | 'worse' | 'not told apart';
   }[];
+  /** One number of each whole run, or what follows from several measures: without an interval of the difference. */
+  figures: { name: string; before: number; after: number }[];
   /** Measures that one of the two alone has, or that share no question. */
   only: { name: string; side: 'before' | 'after' | 'neither' }[];
   warnings: string[];
@@ -22,7 +24,7 @@ const SEED = 1;
 
 /** What changed from one run to another, over the questions that both asked: differences with paired bootstrap intervals. */
 export function compareRuns(before: EvaluationRun, after: EvaluationRun): Comparison {
-  const comparison: Comparison = { rows: [], only: [], warnings: [] };
+  const comparison: Comparison = { rows: [], figures: [], only: [], warnings: [] };
   if (before.set.digest !== after.set.digest)
     comparison.warnings.push('The two runs are of different sets: only questions of the same id are compared.');
   for (const name of [...new Set([...Object.keys(before.series), ...Object.keys(after.series)])].sort()) {
@@ -54,7 +56,22 @@ export function compareRuns(before: EvaluationRun, after: EvaluationRun): Compar
       });
     }
   }
+  const [first, second] = [figuresOf(before), figuresOf(after)];
+  for (const name of [...new Set([...first.keys(), ...second.keys()])].sort()) {
+    const [a, b] = [first.get(name), second.get(name)];
+    if (a !== undefined && b !== undefined) comparison.figures.push({ name, before: a, after: b });
+    else comparison.only.push({ name, side: a === undefined ? 'after' : 'before' });
+  }
   return comparison;
+}
+
+/** The figures, and metrics that are of no series of their own, such as gains. */
+function figuresOf({ figures, metrics, series }: EvaluationRun): Map<string, number> {
+  const ofSeries = new Set(
+    Object.entries(series).flatMap(([name, { statistics }]) => statistics.map((one) => metricName(name, one))),
+  );
+  const others = Object.entries(metrics).flatMap(([name, { value }]) => (ofSeries.has(name) ? [] : [[name, value] as const]));
+  return new Map([...Object.entries(figures), ...others]);
 }
 
 function statistic(

@@ -10,7 +10,7 @@ afterEach(async () => {
   for (const folder of folders.splice(0)) await rm(folder, { recursive: true, force: true });
 });
 
-async function setOf(families: Record<string, number>): Promise<string> {
+async function setOf(families: Record<string, number>, pictures = 1): Promise<string> {
   const dir = await mkdtemp(join(tmpdir(), 'sightline-set-'));
   folders.push(dir);
   await mkdir(join(dir, 'images'));
@@ -19,10 +19,11 @@ async function setOf(families: Record<string, number>): Promise<string> {
       item_id: `${family}-${i}`,
       title: `${family} ${i}`,
       attributes: { family },
-      images: [`images/${family}-${i}.png`],
+      images: Array.from({ length: pictures }, (__, n) => `images/${family}-${i}${n === 0 ? '' : `-${n}`}.png`),
     })),
   );
-  for (const { item_id: id, images } of items) await writeFile(join(dir, images[0] ?? ''), `picture of ${id}`);
+  for (const { item_id: id, images } of items)
+    for (const [n, path] of images.entries()) await writeFile(join(dir, path), `picture of ${id}${n === 0 ? '' : `, ${n}`}`);
   await writeFile(join(dir, 'manifest.jsonl'), items.map((item) => `${JSON.stringify(item)}\n`).join(''));
   await writeFile(join(dir, 'questions.jsonl'), '');
   return dir;
@@ -50,6 +51,21 @@ test('shuffled, every item keeps its record and its place and shows what another
     await remove();
   }
   await expect(readFile(manifest)).rejects.toThrow();
+});
+
+test('shuffled, an item with several pictures has all of them from one other', async () => {
+  const set = await readSet(await setOf({ plate: 3 }, 2));
+  const { manifest, moved, remove } = await shuffledManifest(set, 7);
+  try {
+    expect(moved).toBe(3);
+    for (const { item_id: id, images } of set.items.values()) {
+      const [first, second] = await Promise.all(images.map((path) => readFile(join(dirname(manifest), path), 'utf8')));
+      expect(first).not.toBe(`picture of ${id}`);
+      expect(second).toBe(`${first}, 1`);
+    }
+  } finally {
+    await remove();
+  }
 });
 
 test('a picture outside the set is not taken along', async () => {

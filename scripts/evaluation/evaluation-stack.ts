@@ -59,9 +59,9 @@ export async function openEvaluationStack(manifest: string): Promise<EvaluationS
 }
 
 /**
- * The set's manifest in a folder of its own where each item has another's first picture, of the same family, under its own picture's name:
- * records and names stay, what is to be seen does not. Within a family the pictures go round a seeded circle, so that none stays where it was;
- * an item that is alone in its family keeps its own. Answers the manifest and how many were moved.
+ * The set's manifest in a folder of its own where each item has another's pictures, of the same family and as many, under its own pictures'
+ * names: records and names stay, what is to be seen does not. Within such a group the pictures go round a seeded circle, so that none stays
+ * where it was; an item that is alone in it keeps its own. Answers the manifest and how many items have other pictures.
  */
 export async function shuffledManifest(
   set: QuestionSet,
@@ -81,7 +81,8 @@ export async function shuffledManifest(
     }
     const manifest = join(folder, 'manifest.jsonl');
     await writeFile(manifest, [...set.items.values()].map((item) => `${JSON.stringify(item)}\n`).join(''));
-    const moved = [...takenFrom].filter(([path, from]) => path !== from).length;
+    const isMoved = (path: string): boolean => takenFrom.get(path) !== path;
+    const moved = [...set.items.values()].filter(({ images }) => images.length > 0 && images.every(isMoved)).length;
     return { manifest, moved, remove };
   } catch (error) {
     await remove();
@@ -89,17 +90,14 @@ export async function shuffledManifest(
   }
 }
 
-/** Whose picture stands in each place. */
+/** Whose picture stands in each place: items of a family with as many pictures pass all of theirs on to the next. */
 function circle(items: ReadonlyMap<string, SetItem>, seed: number): Map<string, string> {
-  const firsts = [...items.values()].flatMap((item) => {
-    const [path] = item.images;
-    return path === undefined ? [] : [{ path, group: familyOfItem(item) ?? '' }];
-  });
+  const all = [...items.values()].filter(({ images }) => images.length > 0);
   const taken = new Map<string, string>();
   const { shuffled } = seeded(seed);
-  for (const group of Map.groupBy(firsts, ({ group }) => group).values()) {
-    const paths = shuffled([...new Set(group.map(({ path }) => path))]);
-    paths.forEach((path, i) => taken.set(path, paths[(i + 1) % paths.length] ?? path));
+  for (const group of Map.groupBy(all, (item) => `${item.images.length} ${familyOfItem(item) ?? ''}`).values()) {
+    const lists = shuffled([...new Map(group.map(({ images }) => [images.join('\n'), images])).values()]);
+    lists.forEach((images, i) => images.forEach((path, n) => taken.set(path, lists[(i + 1) % lists.length]?.[n] ?? path)));
   }
   return taken;
 }

@@ -1,38 +1,37 @@
 import { exactAgreement, quadraticKappa } from './agreement.ts';
 import type { Answered } from './ask-set.ts';
 import { ASPECTS, GRADES, type openJudge, type readHumanLabels } from './judge.ts';
-import { workAll, type Progress } from './progress.ts';
+import { workAll, type WorkOptions } from './progress.ts';
 import { answersOf } from './question-set.ts';
 import type { EvaluatedAnswer, Measures } from './run.ts';
 import { WHOLE } from './systems.ts';
 
-export interface JudgeAnswersOptions {
+export interface JudgeAnswersOptions extends WorkOptions {
   judge: ReturnType<typeof openJudge>;
   labels: Awaited<ReturnType<typeof readHumanLabels>> | null;
-  atOnce: number;
-  progress: Progress;
 }
 
 /**
  * Has the whole pipeline's answers graded: `judge.<aspect>` from 1 to 5 by question, and where people graded too `judge.<aspect>.kappa` and
- * `judge.<aspect>.same` over the questions of both. Answers how many the judge gave no grades for.
+ * `judge.<aspect>.same` over the questions of both. Answers how many have no grades, and
+ * what the judge's server last said where it failed.
  */
 export async function judgeAnswers(
   answered: readonly Answered[],
   sink: { measures: Measures; figures: Record<string, number>; answers: EvaluatedAnswer[] },
-  { judge, labels, atOnce, progress }: JudgeAnswersOptions,
-): Promise<{ ungraded: number }> {
+  { judge, labels, ...work }: JudgeAnswersOptions,
+): Promise<{ ungraded: number; reason: string | null }> {
   const graded = answered.filter(
     ({ question, view, language }) => !question.unanswerable && language === 'en' && view.status === 'answered' && view.answer,
   );
   let ungraded = 0;
-  await workAll('judging', graded, { progress, atOnce }, async ({ question, view }) => {
+  let reason: string | null = null;
+  await workAll('judging', graded, work, async ({ question, view }) => {
     const cited = view.citations.map(({ title, quote }) => ({ title, quote }));
-    const told = await judge.judge({
-      question: question.question,
-      expected: answersOf(question),
-      answer: view.answer ?? '',
-      cited,
+    const toJudge = { question: question.question, expected: answersOf(question), answer: view.answer ?? '', cited };
+    const told = await judge.judge(toJudge).catch((error: unknown) => {
+      reason = error instanceof Error ? error.message : String(error);
+      return null;
     });
     if (!told) {
       ungraded++;
@@ -52,5 +51,5 @@ export async function judgeAnswers(
     if (kappa !== null) sink.figures[`judge.${aspect}.kappa`] = kappa;
     if (same !== null) sink.figures[`judge.${aspect}.same`] = same;
   }
-  return { ungraded };
+  return { ungraded, reason };
 }

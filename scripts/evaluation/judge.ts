@@ -87,6 +87,17 @@ export function judgementOf(text: string): Judgement | null {
   }
 }
 
+const TO_TRY: ToJudge = { question: 'How many?', expected: ['4'], answer: 'Four.', cited: [] };
+
+/** Throws where a judge does not answer, so that nothing is asked that nobody grades. What it answers is not looked at. */
+export async function assertJudges({ model, judge }: ReturnType<typeof openJudge>): Promise<void> {
+  await judge(TO_TRY).catch((error: unknown) => {
+    throw new Error(`The judge ${model} does not answer: ${error instanceof Error ? error.message : String(error)}`, {
+      cause: error,
+    });
+  });
+}
+
 /** A model does not grade itself. Throws where one of the judged is the judge, by its name without a path or a tag of the server. */
 export function assertOther(judge: string, judged: readonly string[]): void {
   const name = (model: string): string => (model.split('/').at(-1) ?? model).toLowerCase();

@@ -39,3 +39,11 @@ test('a form that is hardly known falls back on its family, and that on all', ()
   );
   expect(majorityAnswers([other], [], new Map())).toEqual(new Map([['d', null]]));
 });
+
+test('a question that is itself known gives nothing to its own answer', () => {
+  const asked = [fits(1, 'Yes: 54 x 90 mm.'), fits(2, 'Yes: 75 x 75 mm.'), fits(3, 'No: 78 x 78 mm.'), fits(4, 'No: 1 mm.')];
+  // Of the three others two say the other thing.
+  expect([...majorityAnswers(asked, asked, items).values()]).toEqual(['No', 'No', 'Yes', 'Yes']);
+  const [alone] = asked.map((question) => ({ ...question, family: 'alone' }));
+  expect(alone && majorityAnswers([alone], [alone], items)).toEqual(new Map([['q1', null]]));
+});

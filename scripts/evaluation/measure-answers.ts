@@ -29,14 +29,18 @@ export async function measureAnswers(
   options: AskOptions,
   sink: AnswerSink,
 ): Promise<Answered[]> {
-  const { answered, wallMs, memoryPeakBytes } = await askSet(client, system, askings, { ...options, what: system.title });
+  // Systems are compared by time and cost over the same questions; what only some are asked comes after.
+  const [compared, others] = [askings.filter(isCompared), askings.filter((one) => !isCompared(one))];
+  const consumed = await askSet(client, system, compared, { ...options, what: system.title });
+  addConsumption(sink, system, consumed);
+  const more = others.length === 0 ? [] : (await askSet(client, system, others, { ...options, what: system.title })).answered;
+  const answered = [...consumed.answered, ...more];
   for (const one of answered) {
     const scores = scoreAnswer(one.question, one.view);
     sink.answers.push(evaluatedAnswer(system, one, scores));
     addScores(sink.measures, system, one, scores);
     addTimes(sink.measures, system, one);
   }
-  addConsumption(sink, system, { answered, wallMs, memoryPeakBytes });
   return answered;
 }
 
@@ -56,13 +60,18 @@ export async function measureAgain(
   }
 }
 
+/** Asked of every system. */
+export function isCompared({ question: { unanswerable }, language }: Asking): boolean {
+  return language === 'en' && !unanswerable;
+}
+
 function idOf({ question, language }: Asking): string {
   return language === 'en' ? question.id : `${question.id} ${language}`;
 }
 
-/** A question in its second language stands in that language's slices alone, so that none counts twice. */
+/** A question in its second language, or without an answer, stands in those slices alone, so that none counts twice. */
 function slicesOf({ question: { kind, family, split, unanswerable }, language }: Asking): string[] {
-  if (unanswerable) return [];
+  if (unanswerable) return [language === 'en' ? 'unanswerable' : `language.${language}.unanswerable`];
   if (language !== 'en') return [`language.${language}`, `language.${language}.${kind}`];
   return ['all', kind, `family.${family}`, `language.${language}`, ...(split === undefined ? [] : [`split.${split}`])];
 }
@@ -71,11 +80,7 @@ function addScores(measures: Measures, system: System, asking: Asking, scores: A
   const slices = slicesOf(asking);
   for (const [score, value] of Object.entries(scores)) {
     const about = { better: LOWER.has(score) ? ('lower' as const) : ('higher' as const) };
-    if (score === 'refusal') {
-      const slice = asking.language === 'en' ? 'unanswerable' : `language.${asking.language}.unanswerable`;
-      if (asking.language === 'en') measures.add(`table.${system.name}.refusal`, idOf(asking), value, about);
-      if (system.isWhole) measures.add(`answers.${slice}.refusal`, idOf(asking), value, about);
-    }
+    if (score === 'refusal' && asking.language === 'en') measures.add(`table.${system.name}.refusal`, idOf(asking), value, about);
     for (const slice of slices) {
       if (system.isWhole) measures.add(`answers.${slice}.${score}`, idOf(asking), value, about);
       measures.add(`table.${system.name}.${slice}.${score}`, idOf(asking), value, about);
@@ -83,10 +88,11 @@ function addScores(measures: Measures, system: System, asking: Asking, scores: A
   }
 }
 
-/** Of answers that a model gave: who is not asked is not fast. */
-function addTimes(measures: Measures, system: System, { question, language, view, clientMs }: Answered): void {
-  if (view.status !== 'answered' || !view.timings_ms) return;
-  const id = idOf({ question, language });
+/** Of answers that a model gave to what every system is asked: who is not asked is not fast. */
+function addTimes(measures: Measures, system: System, answered: Answered): void {
+  const { view, clientMs } = answered;
+  if (!isCompared(answered) || view.status !== 'answered' || !view.timings_ms) return;
+  const id = idOf(answered);
   measures.add(`table.${system.name}.latency.retrieve`, id, view.timings_ms.retrieve, TIME);
   if (view.no_match) return;
   measures.add(`table.${system.name}.latency.total`, id, clientMs, TIME);

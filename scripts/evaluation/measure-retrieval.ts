@@ -2,10 +2,11 @@ import { searchResponse, type SearchRequest, type SearchResponse } from '@sightl
 import { RRF_K } from '@sightline/shared/retrieval/reciprocal-rank-fusion';
 import type { ApiClient } from '../api-client.ts';
 import { shuffled } from '../labelled-queries.ts';
-import { workAll, type Progress } from './progress.ts';
+import { workAll, type WorkOptions } from './progress.ts';
 import { pictureOfSet, type QuestionSet, type SetQuery, type SetQuestion } from './question-set.ts';
 import { articleScores, fusedRanking, legRanking, rankingScores, withAlpha, withRrfK, type LegName } from './ranked-search.ts';
 import type { Measures } from './run.ts';
+import { untilTaken } from './until-taken.ts';
 
 /** As the product asks its legs where nothing is said, so that what is measured is what users get. */
 const CANDIDATES = { words: 15, picture: 20 };
@@ -28,11 +29,9 @@ interface Ask {
   relevant: string[];
 }
 
-export interface RetrievalOptions {
+export interface RetrievalOptions extends WorkOptions {
   /** Queries of each group at most. */
   limit: number;
-  atOnce: number;
-  progress: Progress;
 }
 
 /**
@@ -47,7 +46,9 @@ export async function measureRetrieval(
   options: RetrievalOptions,
 ): Promise<void> {
   const asks = [...asksOf(set, options.limit), ...questionAsks(questions)];
-  await workAll('searching', asks, options, async (ask) => add(measures, ask, await search(client, set, ask)));
+  await workAll('searching', asks, options, async (ask) =>
+    add(measures, ask, await untilTaken(() => search(client, set, ask), options)),
+  );
 }
 
 async function search(client: ApiClient, set: QuestionSet, ask: Ask): Promise<SearchResponse> {
@@ -107,7 +108,17 @@ function asksOf(set: QuestionSet, limit: number): Ask[] {
   const absent = reported(set.absent, ({ split }) => split === 'test');
   const present = limited(queries, limit);
   const pairs = queries.flatMap((line) => pairOf(line, queries));
-  return [...present.map(askOf), ...limited(pairs, limit).map(askOf), ...limited(absent, limit).map(askOf)];
+  return toldApart([...present.map(askOf), ...limited(pairs, limit).map(askOf), ...limited(absent, limit).map(askOf)]);
+}
+
+/** The same words with another thing to find are another query: from the second on it is named by that too. */
+function toldApart(asks: Ask[]): Ask[] {
+  const seen = new Set<string>();
+  return asks.map((ask) => {
+    const id = seen.has(ask.id) ? `${ask.id} | ${ask.relevant.join(',')}` : ask.id;
+    seen.add(id);
+    return { ...ask, id };
+  });
 }
 
 /** A picture alone gets the words of a query for the same thing, so that both together are asked too. */

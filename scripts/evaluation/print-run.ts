@@ -6,7 +6,7 @@ const SHOWN = ['all', ...KINDS] as const;
 
 /** A run for people at a terminal: the table, retrieval, answers by kind, what was not measured. */
 export function printRun(run: EvaluationRun, currency: string): void {
-  const { set, stack, metrics, notes } = run;
+  const { set, stack, metrics, notes, broken_off: brokenOff } = run;
   console.log(`\n${set.questions} questions of ${set.name}, ${stack.assets} assets, model ${stack.models.join(', ') || '-'}`);
   const rows = tableRows(run);
   if (rows.length > 0) {
@@ -17,7 +17,7 @@ export function printRun(run: EvaluationRun, currency: string): void {
       'refused rightly',
       'wrongly',
     ];
-    const ends = ['retrieve', 'cold', 'again', 'memory', `${currency || 'cost'}/10k`];
+    const ends = ['retrieve', 'first', 'again', 'memory', `${currency || 'cost'}/10k`];
     console.log(
       `\n${''.padEnd(width)} ${heads.map((head) => head.padStart(17)).join('')}${ends.map((head) => head.padStart(10)).join('')}`,
     );
@@ -29,7 +29,7 @@ export function printRun(run: EvaluationRun, currency: string): void {
       const memory = (row.memoryBytes === null ? '-' : `${(row.memoryBytes / 1e6).toFixed(0)} MB`).padStart(10);
       const cost = (row.costPer10000 === null ? '-' : row.costPer10000.toFixed(2)).padStart(10);
       console.log(
-        `${row.title.padEnd(width)} ${shares.join('')}${ms(row.retrieveMs)}${ms(row.coldMs)}${ms(row.againMs)}${memory}${cost}`,
+        `${row.title.padEnd(width)} ${shares.join('')}${ms(row.retrieveMs)}${ms(row.firstMs)}${ms(row.againMs)}${memory}${cost}`,
       );
     }
   }
@@ -66,4 +66,5 @@ export function printRun(run: EvaluationRun, currency: string): void {
       );
   }
   for (const note of notes) console.log(`  ${note}`);
+  for (const broken of brokenOff) console.log(`! broken off: ${broken}`);
 }

@@ -5,6 +5,14 @@ export interface Progress {
   begin(what: string, total: number): { done: () => void; end: () => void };
 }
 
+export interface WorkOptions {
+  progress: Progress;
+  atOnce: number;
+  signal: AbortSignal;
+  /** Until what is refused for now is asked again. */
+  waitMs?: number;
+}
+
 /** On standard error, so that what is printed can be piped; without a terminal a line now and then says the same. */
 export const terminalProgress: Progress = {
   begin(what, total) {
@@ -37,11 +45,11 @@ export const terminalProgress: Progress = {
   },
 };
 
-/** Works through all, `atOnce` at a time, in their order; answers in their order. What one throws ends it. */
+/** Works through all, `atOnce` at a time, in their order; answers in their order. What one throws ends it, and an abort does: with its reason. */
 export async function workAll<T, R>(
   what: string,
   all: readonly T[],
-  { progress, atOnce }: { progress: Progress; atOnce: number },
+  { progress, atOnce, signal }: WorkOptions,
   work: (one: T) => Promise<R>,
 ): Promise<R[]> {
   const answers = new Map<number, R>();
@@ -49,12 +57,18 @@ export async function workAll<T, R>(
   const bar = progress.begin(what, all.length);
   const next = async (): Promise<void> => {
     for (let one = waiting.shift(); one; one = waiting.shift()) {
+      signal.throwIfAborted();
       answers.set(one[0], await work(one[1]));
+      // What ended because it was stopped is no answer.
+      signal.throwIfAborted();
       bar.done();
     }
   };
   try {
     await Promise.all(Array.from({ length: Math.max(1, atOnce) }, next));
+  } catch (error) {
+    signal.throwIfAborted();
+    throw error;
   } finally {
     waiting.length = 0;
     bar.end();

@@ -49,7 +49,7 @@ function systemsSection(run: EvaluationRun): string {
     `${escaped(row.title)}<br><small>${escaped(row.about)}</small>`,
     ...[...KINDS.map((kind) => row.accuracy[kind]), row.boxIou50, row.refusal, row.falseRefusal].map(percentOf),
     ms(row.retrieveMs),
-    ms(row.coldMs),
+    ms(row.firstMs),
     ms(row.againMs),
     row.memoryBytes === null ? '-' : `${(row.memoryBytes / 1e6).toFixed(0)} MB`,
     row.costPer10000 === null ? '-' : row.costPer10000.toFixed(2),

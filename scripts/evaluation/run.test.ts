@@ -62,6 +62,15 @@ test('two runs are compared question by question: what is better, what is worse,
     { name: 'gone', side: 'before' },
   ]);
   expect(warnings).toEqual([]);
+  const gain = (value: number) => ({ 'table.text_only.all.gain': { value, low: 0, high: 1, n: 60 } });
+  const costly = { ...before, figures: { cost: 2, old: 1 }, metrics: { ...before.metrics, ...gain(0.25) } };
+  const cheap = { ...before, figures: { cost: 1 }, metrics: { ...before.metrics, ...gain(0.5) } };
+  const compared = compareRuns(costly, cheap);
+  expect(compared.figures).toEqual([
+    { name: 'cost', before: 2, after: 1 },
+    { name: 'table.text_only.all.gain', before: 0.25, after: 0.5 },
+  ]);
+  expect(compared.only).toEqual([{ name: 'old', side: 'before' }]);
   expect(compareRuns(before, { ...after, set: { ...after.set, digest: 'other' } }).warnings).toHaveLength(1);
 });
 

@@ -68,6 +68,8 @@ const evaluationRun = z.strictObject({
   answers: z.array(givenAnswer),
   /** What was not measured, and why. */
   notes: z.array(z.string()),
+  /** What was asked for and broke on the way, with its error: what of it was measured before is of fewer questions. */
+  broken_off: z.array(z.string()).default([]),
 });
 export type EvaluationRun = z.infer<typeof evaluationRun>;
 

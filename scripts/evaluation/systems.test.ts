@@ -11,12 +11,16 @@ test('what each system is asked is a question that the interface takes, in the w
   const asked = Object.fromEntries(
     SYSTEMS.map((system) => [
       system.name,
-      questionRequest.parse(requestOf(system, question, { language: 'zh', everything: { kind: ['x'] }, seed: 1 })),
+      questionRequest.parse(
+        requestOf(system, question, { language: 'zh', everything: { kind: ['x'] }, seed: 1, adapter: 'cat/1' }),
+      ),
     ]),
   );
-  expect(Object.values(asked).every(({ question: words, temperature }) => words === '有多少针？' && temperature === 0)).toBe(
-    true,
-  );
+  expect(
+    Object.values(asked).every(
+      ({ question: words, temperature, adapter }) => words === '有多少针？' && temperature === 0 && adapter === 'cat/1',
+    ),
+  ).toBe(true);
   expect(asked['text_only']).toMatchObject({ mode: 'text', max_images: 0, filter: { sku: 'a' } });
   expect(asked['clip_text']).toMatchObject({ mode: 'visually_similar', max_images: 0, filter: { kind: ['x'], sku: 'a' } });
   expect(asked['whole']).toMatchObject({ mode: 'hybrid', filter: { sku: 'a' } });

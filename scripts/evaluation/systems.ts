@@ -87,12 +87,18 @@ export const SYSTEMS: readonly System[] = [
 export function requestOf(
   system: System,
   question: SetQuestion,
-  { language, everything, seed }: { language: 'en' | 'zh'; everything: Filter | null; seed: number },
+  {
+    language,
+    everything,
+    seed,
+    adapter,
+  }: { language: 'en' | 'zh'; everything: Filter | null; seed: number; adapter: string | null },
 ): QuestionRequest {
   return {
     question: (language === 'zh' ? question.question_zh : question.question) ?? '',
     ...(question.filter && { filter: question.filter }),
     show_steps: question.show_steps,
+    ...(adapter !== null && { adapter }),
     temperature: 0,
     seed,
     ...system.ask(question, everything),

@@ -15,7 +15,7 @@ export interface TableRow {
   falseRefusal: Metric | null;
   /** Milliseconds, p50. */
   retrieveMs: number | null;
-  coldMs: number | null;
+  firstMs: number | null;
   againMs: number | null;
   memoryBytes: number | null;
   costPer10000: number | null;
@@ -36,7 +36,7 @@ export function tableRows({ systems, metrics, figures }: EvaluationRun): TableRo
       refusal: metric('refusal'),
       falseRefusal: metric('all.false_refusal'),
       retrieveMs: metric('latency.retrieve.p50')?.value ?? null,
-      coldMs: metric('latency.total.p50')?.value ?? null,
+      firstMs: metric('latency.total.p50')?.value ?? null,
       againMs: metric('latency_again.total.p50')?.value ?? null,
       memoryBytes: figure('memory_bytes'),
       costPer10000: figure('cost_per_10000'),

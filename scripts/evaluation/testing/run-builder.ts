@@ -19,6 +19,7 @@ export function runOf(values: Record<string, Record<string, number>>, more: Part
     figures: {},
     answers: [],
     notes: [],
+    broken_off: [],
     ...more,
   });
 }
