@@ -9,6 +9,7 @@ import type { QuestionEnd } from '../ports/question-ledger.ts';
 import type { OutboxMessage } from '../ports/webhook-ledger.ts';
 import { SightlineError } from '../runtime/errors.ts';
 import { openLedgerClient } from './redis-ledger-client.ts';
+import { PRUNE_QUESTION } from './redis-ledger-question-scripts.ts';
 import { MOVE_DELIVERIES } from './redis-ledger-webhook-scripts.ts';
 import { RedisLedger, type RedisLedgerOptions } from './redis-ledger.ts';
 
@@ -286,6 +287,31 @@ else
       expect(await ledger.pruneMessages({ before: 99, limit: 5_000 })).toBe(count);
       expect(await keysLeft()).toEqual([]);
     }, 60_000);
+
+    test('what is reviewed while it is pruned stays, with its review and its prompt', async () => {
+      let review = async (): Promise<unknown> => null;
+      const reviewing: typeof openLedgerClient = async (place, onError) => {
+        const client = await openLedgerClient(place, onError);
+        const run: (typeof client)['run'] = async (script, keys, args) => {
+          // Between the reading of what is over and its dropping.
+          if (script === PRUNE_QUESTION) await review();
+          return client.run(script, keys, args);
+        };
+        return { ...client, run };
+      };
+      const [pruning, ledger] = [await open({}, reviewing), await open()];
+      for (const id of ['q1', 'q2']) {
+        await create(ledger, id);
+        await ledger.takeQuestion(id, CLAIM);
+        await ledger.finishQuestion(id, 'a', answered(`m-${id}`));
+      }
+      review = () => ledger.putReview('t', 'q1', newReview());
+      const dropped = await pruning.pruneQuestions({ before: 100, reviewedBefore: 10, at: 100, limit: 9 });
+      // Pictures are deleted of what is answered here.
+      expect(dropped).toEqual([{ tenant: 't', questionId: 'q2' }]);
+      expect(await ledger.getReviewed('t', 'q1')).toMatchObject({ reviews: [newReview()], prompt: newPrompt() });
+      expect(await ledger.getQuestion('t', 'q2')).toBeNull();
+    });
 
     test('of what was pruned, and of a tenant that is deleted, no key is left', async () => {
       const ledger = await open();

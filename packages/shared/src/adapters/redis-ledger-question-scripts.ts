@@ -51,8 +51,8 @@ const WITH_OUTBOX = `${QUESTION_PRELUDE}${outboxPrelude(OWN_KEYS + 1)}`;
 
 /**
  * the id, the call's id, the tenant's tag, createdAt, maxBacklog, the place of the idempotency key or empty, its digest, until when it
- * is kept, the most of the tenant, then names and values of the record. Answers what came of it, which question, and how many other ones of the tenant are
- * not finished.
+ * is kept, the most of the tenant, then names and values of the record. Answers what came of it, which question, and how many other
+ * ones of the tenant are not finished.
  */
 export const CREATE_QUESTION = redisScript(
   `${QUESTION_PRELUDE}
@@ -197,9 +197,8 @@ return put_message(4, ARGV[2])`,
   { full: 'allow' },
 );
 
-/** the id. Of a question that is dropped nothing is left, its idempotency key included. */
-export const DROP_QUESTION = redisScript(
-  `${QUESTION_PRELUDE}
+/** Of a question that is dropped nothing is left, its idempotency key included. */
+const DROP = String.raw`
 local reviewed = redis.call('HGET', RECORD, 'reviewedAt')
 for _, set in ipairs({ QUEUED, CLAIMED, UNFINISHED, FINISHED, RECHECK, REVIEWED }) do redis.call('ZREM', set, id) end
 if not status then return 0 end
@@ -212,7 +211,24 @@ if kept and cmsgpack.unpack(kept)[3] == id then
   redis.call('HDEL', KEPT, key)
   redis.call('ZREM', KEPT_UNTIL, key)
 end
-return redis.call('UNLINK', RECORD, EVENTS, PROMPT, REVIEWS)`,
+return redis.call('UNLINK', RECORD, EVENTS, PROMPT, REVIEWS)
+`;
+
+/** the id. */
+export const DROP_QUESTION = redisScript(`${QUESTION_PRELUDE}${DROP}`, { full: 'allow' });
+
+/**
+ * the id, before, reviewedBefore. Drops it if it is still over: since its id was read it may have been reviewed. Answers `kept` where it
+ * stays; one that is gone already is no such.
+ */
+export const PRUNE_QUESTION = redisScript(
+  `${QUESTION_PRELUDE}
+local function ended_before(set, time)
+  local at = redis.call('ZSCORE', set, id)
+  return at and tonumber(at) < tonumber(time)
+end
+if status and not ended_before(FINISHED, ARGV[2]) and not ended_before(REVIEWED, ARGV[3]) then return 'kept' end
+${DROP}`,
   { full: 'allow' },
 );
 

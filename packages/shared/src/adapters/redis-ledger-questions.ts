@@ -17,8 +17,7 @@ const PAGE = 100;
  * Ledger's methods on questions, on Redis. A question is `record` (hash) and `events` (list of JSON). Over all: `places` (members in the
  * order of a listing, by tenant and status), `queued` and `unfinished` (by createdAt), `claimed` (by when the claim lapses), `finished`
  * and `recheck` (by finishedAt), `citing` (members by tenant, asset and question), `kept` (idempotency keys) and `kept-until`; of
- * reviews see redisFeedback. A
- * script that sees ids only then is followed by reading their records: who finds one gone leaves it out.
+ * reviews see redisFeedback. A script that sees ids only then is followed by reading their records: who finds one gone leaves it out.
  */
 export function redisQuestions(client: LedgerClient, { questions: keys, outbox }: LedgerKeys) {
   const [, , , , finished = '', recheck = '', citing = '', , , reviewed = ''] = keys.shared;
@@ -201,9 +200,18 @@ export function redisQuestions(client: LedgerClient, { questions: keys, outbox }
         asList(await client.call('zrange', set, '-inf', `(${time}`, 'BYSCORE', 'LIMIT', 0, most)).map(asText);
       const ids = await endedIn(finished, before, limit);
       if (ids.length < limit) ids.push(...(await endedIn(reviewed, reviewedBefore, limit - ids.length)));
-      const known = await readTenants(ids);
-      for (const page of pagesOf(ids)) await Promise.all(page.map(drop));
-      return known.map(({ tenant, questionId }) => ({ tenant, questionId }));
+      const tenants = new Map((await readTenants(ids)).map(({ tenant, questionId }) => [questionId, tenant]));
+      const dropped: { tenant: string; questionId: string }[] = [];
+      for (const page of pagesOf(ids)) {
+        const replies = await Promise.all(
+          page.map((id) => client.run(scripts.PRUNE_QUESTION, keysOf(id), [id, before, reviewedBefore])),
+        );
+        for (const [n, questionId] of page.entries()) {
+          const tenant = tenants.get(questionId);
+          if (tenant !== undefined && replies[n] !== 'kept') dropped.push({ tenant, questionId });
+        }
+      }
+      return dropped;
     },
 
     /** Some at a time, the oldest first: who repeats it after an error drops the rest. */
