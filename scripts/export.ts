@@ -57,7 +57,7 @@ async function exportLlava(client: ApiClient, options: ExportOptions): Promise<{
           await writer.addExample(made);
           if (reviewed.prompt) {
             sides.add(reviewed.prompt.image_side_px);
-            frames.add(reviewed.prompt.box_frame);
+            frames.add(made.boxFrame);
           }
         }
         options.progress(++done, Math.max(total, done));

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, beforeEach, expect, test } from '@jest/globals';
 import { randomBytes } from 'node:crypto';
-import { MAX_REVIEWS } from '@sightline/shared/contracts/feedback';
+import { MAX_CORRECTED_BOXES, MAX_REVIEWS } from '@sightline/shared/contracts/feedback';
 import { feedbackList, feedbackView } from '@sightline/shared/contracts/feedback-http';
 import { newId } from '@sightline/shared/contracts/ids';
 import type { Scope } from '@sightline/shared/ports/ledger';
@@ -136,6 +136,11 @@ test('what cannot be is refused, by field, and nothing of it kept', async () => 
     { verdict: 'wrong', corrected_answer: '  ' },
     { verdict: 'wrong', corrected_answer: 'Here [1] [[1,2,3,4]].' },
     { verdict: 'wrong', corrected_answer: 'Of a source that was not shown [2].' },
+    { verdict: 'wrong', corrected_answer: 'Named in another way [1, 2].' },
+    { verdict: 'wrong', corrected_answer: 'Named in another way 【2】.' },
+    { verdict: 'wrong', corrected_answer: 'Named in another way [source 2].' },
+    { verdict: 'wrong', corrected_answer: 'A box [1] 【【1,2,3,4】】.' },
+    { verdict: 'wrong', corrected_answer: 'Cut [1' },
     { verdict: 'wrong', corrected_answer: 'x'.repeat(16_001) },
     { verdict: 'wrong', note: 'x'.repeat(2_001) },
     { verdict: 'wrong', reviewer: ' ' },
@@ -158,6 +163,18 @@ test('what cannot be is refused, by field, and nothing of it kept', async () => 
     expect({ said, status, code: body.code }).toEqual({ said, status: 400, code: 'request_invalid' });
   }
   expect((await send('GET', `/v1/questions/${questionId}/feedback`)).body.reviews).toEqual([]);
+});
+
+test('a review may be as long as it may, however its characters are written', async () => {
+  const questionId = await ask(newPrompt());
+  const boxes = Array.from({ length: MAX_CORRECTED_BOXES }, () => ({ source: 1, label: '主'.repeat(80), pixels: [0, 0, 5, 5] }));
+  const said = { verdict: 'wrong', corrected_answer: '主'.repeat(16_000), corrected_boxes: boxes, note: '板'.repeat(2_000) };
+  const payload = JSON.stringify(said).replaceAll(/[\u0080-\uffff]/g, (char) => `\\u${char.charCodeAt(0).toString(16)}`);
+  const headers = { host: 'sightline.example', authorization: `Bearer ${key.secret}`, 'content-type': 'application/json' };
+  const url = `/v1/questions/${questionId}/feedback`;
+  const response = await rig.app.inject({ method: 'POST', url, headers, payload });
+  expect(response.statusCode).toBe(200);
+  expect(feedbackView.parse(response.json()).reviews).toMatchObject([{ corrected_answer: said.corrected_answer }]);
 });
 
 test('so many reviewers judge an answer and no more', async () => {

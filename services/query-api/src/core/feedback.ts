@@ -1,6 +1,7 @@
 import type { FeedbackRequest, FeedbackView, ReviewedQuestionView } from '@sightline/shared/contracts/feedback-http';
 import type { CorrectedBox, KeptPrompt, Review } from '@sightline/shared/contracts/feedback';
 import type { AnswerImage } from '@sightline/shared/contracts/questions';
+import { scanMarks } from '@sightline/shared/contracts/scan-marks';
 import type { ReviewedQuestion } from '@sightline/shared/ports/feedback-ledger';
 import { SightlineError } from '@sightline/shared/runtime/errors';
 import { linksOf, questionView } from './question-view.ts';
@@ -9,8 +10,8 @@ import { linksOf, questionView } from './question-view.ts';
 type Shown = Pick<KeptPrompt['pictures'][number], 'source' | 'widthPx' | 'heightPx' | 'orientation'>;
 
 /**
- * A request as the review that is kept. Only what the model was shown can be cited or carry a box; of an answer whose prompt is not kept that is what it
- * cites and shows itself. Error: `request_invalid`.
+ * A request as the review that is kept. Only what the model was shown can be cited or carry a box; of an answer whose prompt is not
+ * kept that is what it cites and shows itself. Error: `request_invalid`.
  */
 export function reviewOf(
   { question, prompt }: ReviewedQuestion,
@@ -18,9 +19,7 @@ export function reviewOf(
   { reviewer, at }: { reviewer: string; at: number },
 ): Review {
   const given = new Set(sourcesOf({ question, prompt }).map(({ n }) => n));
-  for (const [mark, number] of (said.corrected_answer ?? '').matchAll(/\[(\d{1,2})\]/g))
-    if (!given.has(Number(number)))
-      throw new SightlineError('request_invalid', `corrected_answer: the model was shown no source ${mark}.`);
+  assertMarks(said.corrected_answer ?? '', given);
   const images = question.result?.images ?? [];
   const pictures = picturesOf({ question, prompt });
   const boxes = said.corrected_boxes?.map((box, i) => correctedBox(box, `corrected_boxes.${i}`, images, pictures));
@@ -32,6 +31,18 @@ export function reviewOf(
     note: said.note ?? null,
     reviewedAt: at,
   };
+}
+
+/** By the rule by which answers are read. */
+function assertMarks(text: string, given: ReadonlySet<number>): void {
+  const refuse = (why: string) => new SightlineError('request_invalid', `corrected_answer: ${why}`);
+  for (const piece of scanMarks(text, given)) {
+    if (piece.kind === 'boxes') throw refuse('boxes go into corrected_boxes, not into the text.');
+    if (piece.kind === 'cut') throw refuse('the mark at its end is not closed.');
+    if (piece.kind !== 'citation') continue;
+    const strange = piece.numbers.find((n) => !given.has(n));
+    if (strange !== undefined) throw refuse(`the model was shown no source [${strange}].`);
+  }
 }
 
 function correctedBox(

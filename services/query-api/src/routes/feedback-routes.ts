@@ -23,6 +23,8 @@ export interface FeedbackRouteDeps {
 }
 
 const TAGS = ['feedback'];
+/** All that a review may hold, with every character of it escaped (`\u4e3b`). */
+const REVIEW_BODY_BYTES = 256 * 1024;
 /** Where no keys are in use. */
 const ANYBODY = 'local';
 
@@ -34,6 +36,7 @@ export function feedbackRoutes(app: FastifyInstance, { ledger, pictures, now }: 
     '/v1/questions/:question_id/feedback',
     {
       config: { access: 'ask' },
+      bodyLimit: REVIEW_BODY_BYTES,
       schema: {
         summary: 'Say whether an answer is right, or what it should have been',
         description:

@@ -1,6 +1,6 @@
+import { scanMarks } from '@sightline/shared/contracts/scan-marks';
 import { labelBefore } from './box-label.ts';
 import { pictureOfBox, type NamedSource, type PictureOwner } from './box-picture.ts';
-import { scanMarks } from './scan-marks.ts';
 import { splitSentences, type Sentence } from './sentences.ts';
 import { SEAM } from './tidy-text.ts';
 

@@ -1,6 +1,6 @@
 import type { AnswerBox } from '@sightline/shared/contracts/questions';
 import { parseAnswer, type ParsedAnswer, type PromptShown, type ShownPicture } from './parse-answer.ts';
-import { mapBox, writeBox } from './picture-frame.ts';
+import { mapBox, writeBox, type Box } from './picture-frame.ts';
 
 /** An answer as readers have it: its text without marks of boxes, and the boxes apart. */
 export interface AnswerToWrite {
@@ -26,18 +26,12 @@ const MOST_PLACES = 24;
  * no way is found that is read back with the same boxes on the same pictures.
  */
 export function writeAnswer({ answer, boxes }: AnswerToWrite, shown: PromptShown): string | null {
+  const framed = framedBoxes(boxes, shown);
   let text = parseAnswer(answer, shown).answer;
   let read = parseAnswer(text, shown);
-  if (read.answer !== text || read.boxes.length > 0) return null;
+  if (!framed || read.answer !== text || read.boxes.length > 0) return null;
   const written: Expected[] = [];
-  for (const box of boxes) {
-    const picture = shown.pictures.find(({ of }) => of === box.of);
-    if (!picture) return null;
-    const numbers = writeBox(box.pixels, shown.boxFrame, picture.frame);
-    const mapped = mapBox(numbers, shown.boxFrame, picture.frame);
-    if (!mapped) return null;
-    const expected = { of: box.of, label: box.label, pixels: mapped.pixels.join() };
-    if (written.some((one) => one.of === expected.of && one.label === expected.label && one.pixels === expected.pixels)) continue;
+  for (const { box, numbers, expected } of framed) {
     written.push(expected);
     const next = place(text, `[[${numbers.join(',')}]]`, box, read.answer, written, shown);
     if (next === null) return null;
@@ -45,6 +39,36 @@ export function writeAnswer({ answer, boxes }: AnswerToWrite, shown: PromptShown
     read = parseAnswer(text, shown);
   }
   return text;
+}
+
+/** The same as JSON after ANSWER_SCHEMA, which says too whether the sources answer. Null where that is not read back. */
+export function writeAnswerJson(
+  { answer, boxes, notFound }: AnswerToWrite & { notFound: boolean },
+  shown: PromptShown,
+): string | null {
+  const framed = framedBoxes(boxes, shown);
+  const text = parseAnswer(answer, shown).answer;
+  if (!framed) return null;
+  const entries = framed.map(({ box: { of, label }, numbers }) => ({ image: of === 'question' ? 0 : of, label, box: numbers }));
+  const written = JSON.stringify({ answer: text, ...(entries.length > 0 && { boxes: entries }), not_found: notFound });
+  const read = parseAnswer(written, shown);
+  const expected = framed.map((one) => one.expected);
+  return read.answer === text && read.notFound === notFound && matchOf(read, expected) !== 'none' ? written : null;
+}
+
+/** Each box once, in the numbers of the prompt's frame; null where one is on no picture that was shown. */
+function framedBoxes(boxes: BoxToWrite[], shown: PromptShown): { box: BoxToWrite; numbers: Box; expected: Expected }[] | null {
+  const framed = new Map<string, { box: BoxToWrite; numbers: Box; expected: Expected }>();
+  for (const box of boxes) {
+    const picture = shown.pictures.find(({ of }) => of === box.of);
+    const numbers = picture && writeBox(box.pixels, shown.boxFrame, picture.frame);
+    const mapped = numbers && mapBox(numbers, shown.boxFrame, picture.frame);
+    if (!mapped) return null;
+    const expected = { of: box.of, label: box.label, pixels: mapped.pixels.join() };
+    const key = JSON.stringify([expected.of, expected.label, expected.pixels]);
+    if (!framed.has(key)) framed.set(key, { box, numbers, expected });
+  }
+  return [...framed.values()];
 }
 
 interface Expected {

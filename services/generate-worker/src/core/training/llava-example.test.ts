@@ -41,6 +41,7 @@ function reviewed(
     reviews?: Review[];
     prompt?: ReviewedQuestionView['prompt'];
     boxes?: ReviewedQuestionView['question']['boxes'];
+    warnings?: string[];
   } = {},
 ): ReviewedQuestionView {
   const box = { image: 1, label: 'socket AM5', pixels: [40, 20, 120, 140], normalized: [0, 0, 1, 1], upright: [0, 0, 1, 1] };
@@ -62,7 +63,7 @@ function reviewed(
       stale: false,
       model: 'm',
       prompt_version: 'v',
-      warnings: [],
+      warnings: more.warnings ?? [],
       timings_ms: null,
       usage: null,
       metadata: {},
@@ -84,6 +85,7 @@ test('a right answer becomes the prompt as it was and the answer as a model writ
     human: ['Source [1]\nCooler', 'Picture of source [1]:', '<image>', 'Source [2]\nFan', 'Question:\nWhat fits?'],
     gpt: 'It fits socket AM5 [1] [[10,30,30,60]].',
     pictures: prompt.pictures,
+    boxFrame: 'square_pixels',
     restsOn: { items: ['item-1'], pictures: [1] },
     corrected: false,
     review: { reviewer: 'ann', reviewedAt: '2026-11-01T00:00:00.000Z' },
@@ -138,8 +140,41 @@ test('where the prompt asks for JSON, the answer is that', () => {
     boxes: [{ image: 1, label: 'socket AM5', box: [10, 30, 30, 60] }],
     not_found: false,
   });
-  const refused = pipeline({ prompt: { ...prompt, structured: true }, answer: 'The sources do not say.', boxes: [] });
-  expect(JSON.parse((refused as { gpt: string }).gpt)).toEqual({ answer: 'The sources do not say.', not_found: true });
+  const structured = { ...prompt, structured: true };
+  const told = (...of: Parameters<typeof reviewed>) =>
+    JSON.parse((pipeline({ prompt: structured, ...of[0] }) as { gpt: string }).gpt) as Record<string, unknown>;
+  // That the sources do not answer is what the model said, not what names no source.
+  const unanswered = { answer: 'The sources do not say.', boxes: [], warnings: ['not_in_sources: the model says so.'] };
+  expect(told(unanswered)).toEqual({ answer: 'The sources do not say.', not_found: true });
+  expect(told({ answer: 'It is blue.', boxes: [] })).toEqual({ answer: 'It is blue.', not_found: false });
+  const correction = (text: string) => ({ ...unanswered, reviews: [wrong({ corrected_answer: text })] });
+  expect(told(correction('It is blue [1].'))).toEqual({ answer: 'It is blue [1].', not_found: false });
+  expect(pipeline({ prompt: structured, ...correction('It is blue.') })).toEqual({ leftOut: 'correction_without_citation' });
+  const elsewhere = [{ source: 2, label: 'AM4', pixels: [200, 0, 240, 40] as [number, number, number, number] }];
+  const reviews = [wrong({ corrected_answer: 'It is blue [1].', corrected_boxes: elsewhere })];
+  expect(pipeline({ prompt: structured, reviews })).toEqual({ leftOut: 'boxes_not_placed' });
+});
+
+test('boxes of a plain question are of the square that is exported, whatever the prompt said of sizes', () => {
+  const sized = { ...prompt, box_frame: 'picture_pixels' as const };
+  expect(pipeline({ prompt: sized })).toMatchObject({
+    gpt: 'It fits socket AM5 [1] [[40,20,120,140]].',
+    boxFrame: 'picture_pixels',
+  });
+  expect(plain({ prompt: sized })).toMatchObject({ gpt: 'It fits socket AM5 [[10,30,30,60]].', boxFrame: 'square_pixels' });
+  expect(plain({ prompt: { ...prompt, box_frame: 'thousand' } })).toMatchObject({ boxFrame: 'thousand' });
+});
+
+test('sources are named as the parser reads them, and an answer that is nothing else leaves nothing to a plain question', () => {
+  const both = { ...prompt, pictures: [picture(1, 1), picture(2, 2)] };
+  for (const answer of ['Both do [1, 2].', 'Both do 【1】[source 2].']) {
+    expect(plain({ prompt: both, answer })).toEqual({ leftOut: 'several_pictures' });
+    expect(pipeline({ answer, boxes: [] })).toMatchObject({
+      gpt: 'Both do [1][2].',
+      restsOn: { items: ['item-1', 'asset-2'] },
+    });
+  }
+  expect(plain({ answer: '[1]', boxes: [] })).toEqual({ leftOut: 'no_answer' });
 });
 
 test('what would be a control token or a picture to a trainer is disarmed', () => {

@@ -1,7 +1,7 @@
 import type { ReviewedQuestionView } from '@sightline/shared/contracts/feedback-http';
-import type { PromptShown } from '../grounding/parse-answer.ts';
-import { letterboxFrame, writeBox } from '../grounding/picture-frame.ts';
-import { writeAnswer } from '../grounding/write-answer.ts';
+import { parseAnswer, type PromptShown } from '../grounding/parse-answer.ts';
+import { letterboxFrame } from '../grounding/picture-frame.ts';
+import { writeAnswer, writeAnswerJson } from '../grounding/write-answer.ts';
 import { neutralise } from '../neutralise.ts';
 import { settleReviews } from './settle-reviews.ts';
 
@@ -17,7 +17,9 @@ export interface LlavaExample {
   human: string[];
   gpt: string;
   pictures: ExamplePicture[];
-  /** What the answer rests on: items (assets where there is no item) and pictures, by `n`. Examples that share one are of one side of a split. */
+  /** The frame that boxes in `gpt` are written in. */
+  boxFrame: PromptShown['boxFrame'];
+  /** What the answer rests on: items (assets where there is no item) and pictures, by `n`. Examples that share one are of one side. */
   restsOn: { items: string[]; pictures: number[] };
   corrected: boolean;
   /** The review that it is taken from. */
@@ -31,6 +33,8 @@ export type LeftOut =
   | 'no_words'
   | 'no_picture'
   | 'several_pictures'
+  | 'no_answer'
+  | 'correction_without_citation'
   | 'boxes_not_placed';
 
 const IMAGE = '<image>';
@@ -44,23 +48,31 @@ export function llavaExample(reviewed: ReviewedQuestionView, { plain }: { plain:
   const settled = settleReviews(reviewed);
   if ('leftOut' in settled) return settled;
   if (!prompt) return { leftOut: 'no_prompt' };
-  const answer = disarmed(settled.answer);
+  const { pictures: all } = prompt;
+  // Sources are named by the parser's rule, and once it has read them each as `[n]`.
+  const read = parseAnswer(disarmed(settled.answer), shownOf(prompt, all, { plain: false, showSteps: reviewed.show_steps }));
   const boxes = settled.boxes.map((box) => ({ ...box, label: disarmed(box.label) }));
-  const cited = [...answer.matchAll(/\[(\d{1,2})\]/g)].map(([, n]) => Number(n));
-  const relied = new Set([...cited, ...boxes.map(({ source }) => source), 0]);
-  const reliedPictures = prompt.pictures.filter(({ source }) => relied.has(source));
-  const pictures = plain ? reliedPictures : prompt.pictures;
+  const relied = new Set([...read.cited.map(({ n }) => n), ...boxes.map(({ source }) => source), 0]);
+  const reliedPictures = all.filter(({ source }) => relied.has(source));
+  const pictures = plain ? reliedPictures : all;
   if (pictures.length === 0) return { leftOut: 'no_picture' };
   if (plain && pictures.length > 1) return { leftOut: 'several_pictures' };
   if (plain && question.question.trim() === '') return { leftOut: 'no_words' };
 
   const shown = shownOf(prompt, pictures, { plain, showSteps: reviewed.show_steps });
   const toWrite = {
-    answer,
+    answer: read.answer,
     boxes: boxes.map(({ source, ...box }) => ({ of: source === 0 || plain ? ('question' as const) : source, ...box })),
   };
-  const gpt = prompt.structured && !plain ? asJson(toWrite, cited) : writeAnswer(toWrite, shown);
+  let gpt: string | null;
+  if (prompt.structured && !plain) {
+    // Whether a correction that names nothing says that the sources do not answer, nobody said.
+    if (settled.corrected && read.cited.length === 0 && boxes.length === 0) return { leftOut: 'correction_without_citation' };
+    const notFound = !settled.corrected && question.warnings.some((warning) => warning.startsWith('not_in_sources:'));
+    gpt = writeAnswerJson({ ...toWrite, notFound }, shown);
+  } else gpt = writeAnswer(toWrite, shown);
   if (gpt === null) return { leftOut: 'boxes_not_placed' };
+  if (gpt.trim() === '') return { leftOut: 'no_answer' };
   const restsOn = prompt.sources.filter(({ n }) => relied.has(n));
   return {
     id: question.question_id,
@@ -68,6 +80,7 @@ export function llavaExample(reviewed: ReviewedQuestionView, { plain }: { plain:
     human: plain ? [IMAGE, neutralise(question.question).trim()] : humanTurn(prompt),
     gpt,
     pictures,
+    boxFrame: shown.boxFrame,
     restsOn: {
       // An answer that cites nothing, such as "I do not know", is about what was found for it.
       items: (restsOn.length > 0 ? restsOn : prompt.sources.slice(0, 1)).map((source) => source.item_id ?? source.asset_id),
@@ -76,17 +89,6 @@ export function llavaExample(reviewed: ReviewedQuestionView, { plain }: { plain:
     corrected: settled.corrected,
     review: { reviewer: settled.by.reviewer, reviewedAt: settled.by.reviewed_at },
   };
-
-  /** The form of ANSWER_SCHEMA, which the prompt asks for at such a server. */
-  function asJson({ answer, boxes }: typeof toWrite, cited: number[]): string | null {
-    const written = boxes.map(({ of, label, pixels }) => {
-      const picture = shown.pictures.find((one) => one.of === of);
-      return picture && { image: of === 'question' ? 0 : of, label, box: writeBox(pixels, shown.boxFrame, picture.frame) };
-    });
-    if (written.includes(undefined)) return null;
-    const notFound = cited.length === 0 && boxes.length === 0;
-    return JSON.stringify({ answer, ...(written.length > 0 && { boxes: written }), not_found: notFound });
-  }
 }
 
 /** The parts of the prompt. What strangers wrote in them holds no place of a picture: it was disarmed when the prompt was built. */
@@ -106,7 +108,8 @@ function shownOf(
       object: { bucket: object.bucket, key: object.key, eTag: object.e_tag },
       frame: letterboxFrame({ widthPx, heightPx }, orientation, prompt.image_side_px),
     })),
-    boxFrame: prompt.box_frame,
+    // No heading says the picture's own size in a plain turn, and what a trainer reads is the square.
+    boxFrame: plain && prompt.box_frame === 'picture_pixels' ? 'square_pixels' : prompt.box_frame,
     showSteps,
   };
 }

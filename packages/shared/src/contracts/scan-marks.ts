@@ -1,4 +1,4 @@
-import { MAX_QUESTION_SOURCES } from '@sightline/shared/contracts/questions';
+import { MAX_QUESTION_SOURCES } from './questions.ts';
 
 /** A piece of a model's text, in order; together they are all of it. */
 export type Piece =
