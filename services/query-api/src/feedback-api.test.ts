@@ -29,10 +29,10 @@ async function keyOf(tenant: string, ...scopes: Scope[]): Promise<{ keyId: strin
 }
 
 /** Asked, and answered unless `prompt` is not said. */
-async function ask(prompt?: ReturnType<typeof newPrompt> | null): Promise<string> {
+async function ask(prompt?: ReturnType<typeof newPrompt> | null, more: Parameters<typeof newAsked>[0] = {}): Promise<string> {
   const questionId = newId();
   await rig.ledger.createQuestion(
-    { questionId, tenant, traceId: 't', asked: newAsked({ showSteps: true, adapter: 'a' }), createdAt: Date.now() },
+    { questionId, tenant, traceId: 't', asked: newAsked({ showSteps: true, adapter: 'a', ...more }), createdAt: Date.now() },
     { maxBacklog: 100 },
   );
   if (prompt === undefined) return questionId;
@@ -228,6 +228,10 @@ test("a prompt's picture comes as it is stored, for nobody to render, while it i
     pictures: [{ ...shown!, object: { ...place, eTag: stored.info.eTag } }],
   });
   const url = `/v1/questions/${await ask(prompt)}/prompt/pictures`;
+  // The same asset asked with, as another question's own picture.
+  const ownPrompt = newPrompt({ pictures: [{ ...prompt.pictures[0]!, source: 0 }] });
+  const own = `/v1/questions/${await ask(ownPrompt, { picture: { assetId } })}/prompt/pictures/1`;
+  expect((await send('GET', own)).status).toBe(200);
   const { status, headers, bytes } = await send('GET', `${url}/1`);
   expect([status, Buffer.compare(bytes, stored.bytes)]).toEqual([200, 0]);
   expect(headers).toMatchObject({
@@ -241,5 +245,6 @@ test("a prompt's picture comes as it is stored, for nobody to render, while it i
   await rig.store.put(place, Buffer.from('another'), { contentType: 'image/png' });
   expect((await send('GET', `${url}/1`)).body).toMatchObject({ status: 409, code: 'object_changed' });
   await rig.index.delete([{ assetId, tenant, version: 1_000, reason: 'gone', object: { ...place, eTag: null }, at: Date.now() }]);
-  expect((await send('GET', `${url}/1`)).body).toMatchObject({ status: 404, code: 'object_not_found' });
+  for (const removed of [`${url}/1`, own])
+    expect((await send('GET', removed)).body).toMatchObject({ status: 404, code: 'object_not_found' });
 });

@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
-import type { KeptPrompt } from '@sightline/shared/contracts/feedback';
-import type { AnswerImage, Citation } from '@sightline/shared/contracts/questions';
+import type { AnswerImage } from '@sightline/shared/contracts/questions';
+import type { ReviewedQuestion } from '@sightline/shared/ports/feedback-ledger';
 import type { ObjectStore } from '@sightline/shared/ports/object-store';
-import type { QuestionLedger } from '@sightline/shared/ports/question-ledger';
+import type { Question, QuestionLedger } from '@sightline/shared/ports/question-ledger';
 import type { VectorIndex } from '@sightline/shared/ports/vector-index';
 import { SightlineError } from '@sightline/shared/runtime/errors';
 import type { BoxToDraw } from './annotated-picture.ts';
@@ -45,7 +45,7 @@ export class QuestionPictures {
       throw new SightlineError('question_state', `It is ${question.status}; pictures come with the answer.`);
     const image = question.result.images.find((image) => image.n === n);
     if (!image) throw new SightlineError('question_image_not_found');
-    await this.#assertNotRemoved(tenant, assetOf(image, question.result.citations));
+    await this.#assertNotRemoved(tenant, assetOf(image, question));
     const head = await this.#deps.store.head(image.object);
     if (!head) throw new SightlineError('object_not_found');
     if (head.eTag !== image.object.eTag) throw changed();
@@ -54,13 +54,14 @@ export class QuestionPictures {
   }
 
   /**
-   * The bytes of the prompt's picture `n`, from 1, as they are stored. Errors: `question_image_not_found`, `object_not_found`, `object_changed`, those of
-   * the store, `overloaded`.
+   * The bytes of the prompt's picture `n`, from 1, as they are stored. Errors: `question_image_not_found`, `object_not_found`,
+   * `object_changed`, those of the store, `overloaded`.
    */
-  async shown(tenant: string, prompt: KeptPrompt | null, n: number): Promise<Buffer> {
+  async shown(tenant: string, { question, prompt }: Pick<ReviewedQuestion, 'question' | 'prompt'>, n: number): Promise<Buffer> {
     const picture = prompt?.pictures[n - 1];
     if (!prompt || !picture) throw new SightlineError('question_image_not_found');
-    await this.#assertNotRemoved(tenant, prompt.sources.find((source) => source.n === picture.source)?.assetId);
+    const cited = prompt.sources.find((source) => source.n === picture.source)?.assetId;
+    await this.#assertNotRemoved(tenant, picture.source === 0 ? askedWith(question) : cited);
     return this.#deps.gate.run(() => this.#read(picture.object));
   }
 
@@ -84,8 +85,14 @@ export class QuestionPictures {
   }
 }
 
-function assetOf({ citationId }: AnswerImage, citations: Citation[]): string | undefined {
-  return citations.find((citation) => citation.citationId === citationId)?.assetId;
+function assetOf({ citationId }: AnswerImage, question: Question): string | undefined {
+  if (citationId === null) return askedWith(question);
+  return question.result?.citations.find((citation) => citation.citationId === citationId)?.assetId;
+}
+
+/** The asset whose picture was asked with; none where it was uploaded. */
+function askedWith({ asked: { picture } }: Question): string | undefined {
+  return picture && 'assetId' in picture ? picture.assetId : undefined;
 }
 
 /** Boxes are of the picture that the model saw: on another one they would show what is not there. */

@@ -108,8 +108,7 @@ export function feedbackRoutes(app: FastifyInstance, { ledger, pictures, now }: 
     },
     async (request, reply) => {
       const { question_id: questionId, n } = request.params;
-      const { prompt } = await known(ledger, tenantOf(request), questionId);
-      const bytes = await pictures.shown(tenantOf(request), prompt, n);
+      const bytes = await pictures.shown(tenantOf(request), await known(ledger, tenantOf(request), questionId), n);
       // A stranger's file: no browser is to make anything of it.
       const headers = {
         'content-type': 'application/octet-stream',
