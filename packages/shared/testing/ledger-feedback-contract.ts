@@ -1,5 +1,5 @@
 import { expect, test } from '@jest/globals';
-import { MAX_REVIEWS, type KeptPrompt } from '../src/contracts/feedback.ts';
+import { MAX_REVIEWS, REVIEWED_PAGE_CHARS, type KeptPrompt } from '../src/contracts/feedback.ts';
 import type { Ledger } from '../src/ports/ledger.ts';
 import { newAsked, newMessage, newPrompt, newResult, newReview, ODD_TEXT } from './question-builder.ts';
 
@@ -112,6 +112,19 @@ export function ledgerFeedbackContract(ledgerOf: () => Ledger): void {
     });
     expect(await list({ since: 60 })).toEqual({ ids: ['q2', 'q0', 'q1'], nextCursor: null, total: 3 });
     await expect(list({ after: 'none of ours' })).rejects.toMatchObject({ code: 'request_invalid' });
+  });
+
+  test('a page of long prompts ends before its limit, and goes on from its cursor', async () => {
+    const prompt = newPrompt({ system: 'x'.repeat(REVIEWED_PAGE_CHARS * 0.6) });
+    for (const id of ['q1', 'q2', 'q3', 'q4', 'q5']) {
+      await answer(id, { prompt });
+      await put(id, { reviewedAt: 50 });
+    }
+    const first = await list({ limit: 5 });
+    expect(first).toEqual({ ids: ['q1', 'q2'], nextCursor: expect.any(String), total: 5 });
+    const second = await list({ limit: 5, after: first.nextCursor! });
+    expect(second).toEqual({ ids: ['q3', 'q4'], nextCursor: expect.any(String), total: null });
+    expect(await list({ limit: 5, after: second.nextCursor! })).toEqual({ ids: ['q5'], nextCursor: null, total: null });
   });
 
   test('what was reviewed stays beyond the time of other answers, and goes at its own with all of it', async () => {

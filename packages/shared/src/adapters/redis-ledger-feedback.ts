@@ -1,4 +1,4 @@
-import { keptPrompt, MAX_REVIEWS, review, type Review } from '../contracts/feedback.ts';
+import { keptPrompt, MAX_REVIEWS, review, REVIEWED_PAGE_CHARS, type Review } from '../contracts/feedback.ts';
 import { listCursor, listPlace } from '../contracts/list-cursor.ts';
 import type { FeedbackLedger, ReviewedQuestion } from '../ports/feedback-ledger.ts';
 import { SightlineError } from '../runtime/errors.ts';
@@ -31,14 +31,9 @@ return { 'kept', redis.call('HVALS', REVIEWS) }`,
   { full: 'refuse' },
 );
 
-/** KEYS: record, prompt and reviews of each question. */
+/** KEYS: record, prompt and reviews of a question. */
 const READ_REVIEWED = redisScript(
-  `
-local answer = {}
-for n = 1, #KEYS, 3 do
-  table.insert(answer, { redis.call('HGETALL', KEYS[n]), redis.call('GET', KEYS[n + 1]) or '', redis.call('HVALS', KEYS[n + 2]) })
-end
-return answer`,
+  `return { redis.call('HGETALL', KEYS[1]), redis.call('GET', KEYS[2]) or '', redis.call('HVALS', KEYS[3]) }`,
   'reads',
 );
 
@@ -50,19 +45,13 @@ return answer`,
 export function redisFeedback(client: LedgerClient, { questions: keys }: LedgerKeys) {
   const reviewPlaces = keys.shared[10] ?? '';
 
-  const readAll = async (ids: string[]): Promise<ReviewedQuestion[]> => {
-    const parts = ids.flatMap((id) => {
-      const [record = '', , prompt = '', reviews = ''] = keys.of(id);
-      return [record, prompt, reviews];
-    });
-    const read = ids.length === 0 ? [] : asList(await client.run(READ_REVIEWED, parts, [])).map(asList);
-    return ids.flatMap((id, n) => {
-      const [record, prompt, reviews] = read[n] ?? [];
-      const question = toQuestion(id, asFields(record));
-      if (!question) return [];
-      const json = asText(prompt);
-      return { question, reviews: toReviews(reviews), prompt: json === '' ? null : keptPrompt.parse(JSON.parse(json)) };
-    });
+  const read = async (id: string): Promise<ReviewedQuestion | null> => {
+    const [ofRecord = '', , ofPrompt = '', ofReviews = ''] = keys.of(id);
+    const [record, prompt, reviews] = asList(await client.run(READ_REVIEWED, [ofRecord, ofPrompt, ofReviews], []));
+    const question = toQuestion(id, asFields(record));
+    if (!question) return null;
+    const json = asText(prompt);
+    return { question, reviews: toReviews(reviews), prompt: json === '' ? null : keptPrompt.parse(JSON.parse(json)) };
   };
 
   return {
@@ -77,7 +66,7 @@ export function redisFeedback(client: LedgerClient, { questions: keys }: LedgerK
     },
 
     async getReviewed(tenant: string, questionId: string): Promise<ReviewedQuestion | null> {
-      const [found] = await readAll([questionId]);
+      const found = await read(questionId);
       return found?.question.tenant === tenant ? found : null;
     },
 
@@ -92,10 +81,18 @@ export function redisFeedback(client: LedgerClient, { questions: keys }: LedgerK
       const total = after === undefined ? Number(await client.call('zlexcount', reviewPlaces, first, end)) : null;
       const places = asList(await client.call('zrange', reviewPlaces, from, end, 'BYLEX', 'LIMIT', 0, limit + 1)).map(asText);
       const page = places.slice(0, limit).map((place) => place.slice(tag.length + 1));
-      const last = page.at(-1);
+      const reviewed: ReviewedQuestion[] = [];
+      let [passed, chars] = [0, 0];
+      while (passed < page.length && chars < REVIEWED_PAGE_CHARS) {
+        const found = await read((page[passed++] ?? '').slice(17));
+        // Null: it went since its place was read.
+        if (found) reviewed.push(found);
+        chars += JSON.stringify(found).length;
+      }
+      const last = page[passed - 1];
       return {
-        reviewed: await readAll(page.map((place) => place.slice(17))),
-        nextCursor: places.length > limit && last ? listCursor({ at: Number(last.slice(0, 16)), id: last.slice(17) }) : null,
+        reviewed,
+        nextCursor: places.length > passed && last ? listCursor({ at: Number(last.slice(0, 16)), id: last.slice(17) }) : null,
         total,
       };
     },

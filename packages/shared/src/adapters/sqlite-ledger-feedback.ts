@@ -1,4 +1,4 @@
-import { keptPrompt, MAX_REVIEWS, review, type KeptPrompt, type Review } from '../contracts/feedback.ts';
+import { keptPrompt, MAX_REVIEWS, review, REVIEWED_PAGE_CHARS, type KeptPrompt, type Review } from '../contracts/feedback.ts';
 import { listCursor, listPlace } from '../contracts/list-cursor.ts';
 import type { FeedbackLedger, ReviewedQuestion } from '../ports/feedback-ledger.ts';
 import { SightlineError } from '../runtime/errors.ts';
@@ -74,13 +74,22 @@ export function feedbackMethods({ sql, transaction }: LedgerDatabase) {
         `SELECT * FROM ledger_questions WHERE tenant = ?1 AND reviewed_at >= ?2 AND (reviewed_at, question_id) > (?3, ?4)
          ORDER BY reviewed_at, question_id LIMIT ?5`,
       ).all(tenant, since, at, id, limit + 1);
-      const page = rows.slice(0, limit);
-      const last = page.at(-1);
+      const reviewed: ReviewedQuestion[] = [];
+      let chars = 0;
+      for (const row of rows.slice(0, limit)) {
+        if (chars >= REVIEWED_PAGE_CHARS) break;
+        const found = toReviewed(row);
+        reviewed.push(found);
+        chars += JSON.stringify(found).length;
+      }
+      const last = rows[reviewed.length - 1];
       const count = sql('SELECT count(*) AS n FROM ledger_questions WHERE tenant = ? AND reviewed_at >= ?');
       return {
-        reviewed: page.map(toReviewed),
+        reviewed,
         nextCursor:
-          rows.length > limit && last ? listCursor({ at: Number(last['reviewed_at']), id: text(last['question_id']) }) : null,
+          rows.length > reviewed.length && last
+            ? listCursor({ at: Number(last['reviewed_at']), id: text(last['question_id']) })
+            : null,
         total: after === undefined ? Number(count.get(tenant, since)?.['n']) : null,
       };
     },

@@ -134,7 +134,13 @@ export type ReviewedQuestionView = z.infer<typeof reviewedQuestion>;
 
 export const feedbackListQuery = z.strictObject({
   since: z.iso.datetime({ offset: true }).optional().describe('Of the latest review.'),
-  limit: z.coerce.number().int().min(1).max(50).default(20),
+  limit: z.coerce
+    .number()
+    .int()
+    .min(1)
+    .max(50)
+    .default(20)
+    .describe('At most so many; fewer where they are long. There are more as long as there is a `next_cursor`.'),
   cursor: z.string().max(512).optional(),
 });
 export const feedbackList = z

@@ -4,6 +4,8 @@ import { z } from 'zod';
 
 /** So many reviewers' verdicts are kept of one question. */
 export const MAX_REVIEWS = 32;
+/** A page of reviewed questions ends, whatever was asked for, once it holds so much, counted in characters of its JSON. */
+export const REVIEWED_PAGE_CHARS = 2 * 1024 * 1024;
 /** So many boxes a correction may have: as many as an answer. */
 export const MAX_CORRECTED_BOXES = 64;
 

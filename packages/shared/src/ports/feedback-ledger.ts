@@ -25,7 +25,8 @@ export interface FeedbackLedger {
   getReviewed(tenant: string, questionId: string): Promise<ReviewedQuestion | null>;
   /**
    * Questions that were reviewed, by the time of their latest review, oldest first, from `since` on and after a cursor (`listCursor`).
-   * One that is reviewed again meanwhile comes again, later. `total`: how many there are from `since` on; null after a cursor. Error:
+   * One that is reviewed again meanwhile comes again, later. Fewer than `limit`, but one at least, where they hold more than
+   * REVIEWED_PAGE_CHARS: there are more as long as there is a cursor. `total`: how many there are from `since` on; null after a cursor. Error:
    * `request_invalid` for a cursor that is none.
    */
   listReviewed(
