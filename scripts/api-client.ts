@@ -20,6 +20,11 @@ export class ApiError extends Error {
   }
 }
 
+/** Nothing answered, or the connection broke before the answer was whole. */
+export class ConnectionError extends Error {
+  override readonly name = 'ConnectionError';
+}
+
 export class ApiClient {
   readonly url: string;
   readonly #headers: Record<string, string>;
@@ -30,8 +35,8 @@ export class ApiClient {
     this.#headers = apiKey ? { authorization: `Bearer ${apiKey}` } : {};
   }
 
-  get<T>(path: string, schema: z.ZodType<T>): Promise<T> {
-    return this.#call('GET', path, schema);
+  get<T>(path: string, schema: z.ZodType<T>, { signal }: { signal?: AbortSignal } = {}): Promise<T> {
+    return this.#call('GET', path, schema, undefined, {}, signal);
   }
 
   post<T>(path: string, body: unknown, schema: z.ZodType<T>, headers: Record<string, string> = {}): Promise<T> {
@@ -47,10 +52,13 @@ export class ApiClient {
   }
 
   /** A picture that the stack makes, with its type. */
-  async picture(path: string): Promise<{ bytes: Buffer; type: string }> {
-    const response = await this.#fetch(path, { headers: this.#headers });
+  async picture(path: string, { signal }: { signal?: AbortSignal } = {}): Promise<{ bytes: Buffer; type: string }> {
+    const response = await this.#fetch(path, { headers: this.#headers, ...(signal && { signal }) });
     if (!response.ok) throw await this.#problemOf(response);
-    return { bytes: Buffer.from(await response.arrayBuffer()), type: response.headers.get('content-type') ?? '' };
+    const bytes = await response.arrayBuffer().catch((error: unknown) => {
+      throw this.#cutOff(error);
+    });
+    return { bytes: Buffer.from(bytes), type: response.headers.get('content-type') ?? '' };
   }
 
   /** Server-sent events after the one of that id, until the connection ends, for whatever reason. */
@@ -67,12 +75,17 @@ export class ApiClient {
     schema: z.ZodType<T>,
     body?: unknown,
     more: Record<string, string> = {},
+    signal?: AbortSignal,
   ): Promise<T> {
     const headers = { ...this.#headers, ...more, ...(body === undefined ? {} : { 'content-type': 'application/json' }) };
     const sent = body === undefined ? {} : { body: JSON.stringify(body) };
-    const response = await this.#fetch(path, { method, headers, ...sent });
+    const response = await this.#fetch(path, { method, headers, ...sent, ...(signal && { signal }) });
     if (!response.ok) throw await this.#problemOf(response);
-    return schema.parse(await response.json().catch(() => null));
+    const answer: unknown = await response.json().catch((error: unknown) => {
+      if (error instanceof SyntaxError) return null;
+      throw this.#cutOff(error);
+    });
+    return schema.parse(answer);
   }
 
   #fetch(path: string, init: RequestInit): Promise<Response> {
@@ -80,13 +93,15 @@ export class ApiClient {
       if (init.signal?.aborted) throw error;
       // The connection broke while the answer was awaited, or while a body was sent that is larger than is taken.
       const isCutOff = CUT_OFF.has(codeOf(error instanceof Error ? error.cause : null) ?? '');
-      throw new Error(
-        isCutOff
-          ? `${this.url} closed the connection: it was stopped, or what was sent is too large.`
-          : `Nothing answers at ${this.url}: start the stack with \`npm run up\`, or set SIGHTLINE_URL.`,
-        { cause: error },
-      );
+      if (isCutOff) throw this.#cutOff(error);
+      throw new ConnectionError(`Nothing answers at ${this.url}: start the stack with \`npm run up\`, or set SIGHTLINE_URL.`, {
+        cause: error,
+      });
     });
+  }
+
+  #cutOff(cause: unknown): ConnectionError {
+    return new ConnectionError(`${this.url} closed the connection: it was stopped, or what was sent is too large.`, { cause });
   }
 
   async #problemOf(response: Response): Promise<Error> {

@@ -3,12 +3,14 @@ import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
-import { createServer } from 'node:http';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import sharp from 'sharp';
+import type { Problem } from '@sightline/shared/contracts/http';
 import { DEFAULT_TENANT, newId, pictureAssetId } from '@sightline/shared/contracts/ids';
+import { ERRORS, type ErrorCode } from '@sightline/shared/runtime/errors';
 import { newAsked, newPrompt, newReview } from '@sightline/shared/testing/question-builder';
 import { openRig, type Rig } from '@sightline/query-api/testing/query-api-rig';
 import { QuestionWorker } from '@sightline/query-api/testing/question-worker';
@@ -65,14 +67,44 @@ async function answered(
   return questionId;
 }
 
-async function run(args: string[], at = url): Promise<{ code: number | null; output: string }> {
+function start(args: string[], at = url) {
   const env = { ...process.env, SIGHTLINE_URL: at, SIGHTLINE_API_KEY: '', INIT_CWD: folder };
   const child = spawn(process.execPath, [fileURLToPath(new URL('export.ts', import.meta.url)), ...args], { env, cwd: folder });
   let output = '';
   child.stdout.on('data', (chunk: Buffer) => (output += chunk.toString()));
   child.stderr.on('data', (chunk: Buffer) => (output += chunk.toString()));
-  const [code] = (await once(child, 'close')) as [number | null];
-  return { code, output };
+  const ended = once(child, 'close').then(([code]) => ({ code: code as number | null, output }));
+  return { child, ended };
+}
+const run = (args: string[], at = url) => start(args, at).ended;
+
+type Answering = (request: IncomingMessage, response: ServerResponse) => boolean;
+
+/** The rig behind a server that answers some requests itself, by `answering`, and passes the others on. */
+async function through<T>(answering: Answering, work: (at: string) => Promise<T>): Promise<T> {
+  const server = createServer((request, response) => {
+    if (answering(request, response)) return;
+    const path = request.url?.startsWith('/v1/feedback') ? `${request.url}&limit=2` : request.url;
+    void fetch(`${url}${path}`).then(async (answer) =>
+      response.writeHead(answer.status, Object.fromEntries(answer.headers)).end(Buffer.from(await answer.arrayBuffer())),
+    );
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const address = server.address();
+  try {
+    return await work(`http://127.0.0.1:${typeof address === 'object' ? address?.port : 0}`);
+  } finally {
+    server.closeAllConnections();
+    server.close();
+  }
+}
+const isList = ({ url: path }: IncomingMessage) => path?.startsWith('/v1/feedback') ?? false;
+function refuse(response: ServerResponse, code: ErrorCode): true {
+  const { httpStatus: status, message: title } = ERRORS[code];
+  const told: Problem = { type: 'about:blank', title, status, code, trace_id: 't' };
+  response.writeHead(status, { 'content-type': 'application/problem+json' }).end(JSON.stringify(told));
+  return true;
 }
 
 interface Entry {
@@ -158,27 +190,65 @@ test('of what was asked twice the later review is kept, and what cannot be learn
   expect(entry).not.toHaveProperty('system');
 });
 
+test('what passes is waited for, and a picture that is not to be had is counted by its reason', async () => {
+  let [lists, pictures] = [0, 0];
+  const answering: Answering = (request, response) => {
+    if (isList(request)) {
+      lists++;
+      if (lists === 1) return refuse(response, 'ledger_unavailable');
+      if (lists === 3) response.destroy();
+      return lists === 3;
+    }
+    pictures++;
+    if (pictures === 1) return refuse(response, 'object_store_unavailable');
+    if (pictures === 2) {
+      // The connection breaks within the answer.
+      response.writeHead(200, { 'content-length': 100 }).write('half', () => response.destroy());
+      return true;
+    }
+    if (pictures === 4) return refuse(response, 'picture_too_many_bytes');
+    return pictures === 5 && refuse(response, 'object_forbidden');
+  };
+  const { code, output } = await through(answering, (at) => run(['--out', 'waited'], at));
+  expect({ code, output }).toMatchObject({ code: 0 });
+  expect(JSON.parse(await read('waited', 'export.json'))).toMatchObject({
+    left_out: { picture_too_many_bytes: 1, object_forbidden: 1 },
+  });
+});
+
 test('an export that breaks off leaves nothing behind', async () => {
   let lists = 0;
-  /** Passes requests on, and fails the second list. */
-  const breaking = createServer((request, response) => {
-    const isList = request.url?.startsWith('/v1/feedback') ?? false;
-    if (isList && ++lists === 2) return void response.destroy();
-    void fetch(`${url}${request.url}${isList ? '&limit=2' : ''}`).then(async (answer) =>
-      response.writeHead(answer.status, Object.fromEntries(answer.headers)).end(Buffer.from(await answer.arrayBuffer())),
-    );
-  });
-  breaking.listen(0, '127.0.0.1');
-  await once(breaking, 'listening');
-  const address = breaking.address();
-  const at = `http://127.0.0.1:${typeof address === 'object' ? address?.port : 0}`;
+  const answering: Answering = (request, response) => isList(request) && ++lists === 2 && refuse(response, 'scope_missing');
   const before = (await readdir(folder)).sort();
-  try {
-    expect(await run(['--out', 'broken'], at)).toMatchObject({ code: 1 });
-    expect(lists).toBe(2);
-    expect((await readdir(folder)).sort()).toEqual(before);
-  } finally {
-    breaking.closeAllConnections();
-    breaking.close();
-  }
+  expect(await through(answering, (at) => run(['--out', 'broken'], at))).toMatchObject({ code: 1 });
+  expect(lists).toBe(2);
+  expect((await readdir(folder)).sort()).toEqual(before);
+});
+
+test.each([
+  ['SIGINT', 'while a picture is awaited', 1, () => true],
+  // The second refusal is followed by a pause.
+  ['SIGTERM', 'while it waits to ask again', 2, (response: ServerResponse) => refuse(response, 'overloaded')],
+] as const)('%s %s stops it, and nothing is left', async (signal, _, after, answer) => {
+  const before = (await readdir(folder)).sort();
+  let [asked, stop] = [0, (): void => undefined];
+  await through(
+    (request, response) => {
+      if (isList(request)) return false;
+      asked++;
+      const answered = answer(response);
+      if (asked === after) setImmediate(stop);
+      return answered;
+    },
+    async (at) => {
+      const { child, ended } = start(['--out', 'stopped'], at);
+      stop = () => {
+        // A second one does not end it before it has tidied up.
+        child.kill(signal);
+        child.kill(signal);
+      };
+      expect(await ended).toMatchObject({ code: 1, output: expect.stringContaining('Stopped; nothing was written.') });
+    },
+  );
+  expect((await readdir(folder)).sort()).toEqual(before);
 });

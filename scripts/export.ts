@@ -2,17 +2,15 @@
  * `npm run export -- --format llava --out <folder>`: reviewed answers of a running stack as a set that a model can be trained on.
  * docs/fine-tuning.md has the form.
  */
-import { createHash } from 'node:crypto';
 import { resolve } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import cliProgress from 'cli-progress';
-import { SharpLetterbox } from '@sightline/generate-worker/adapters/sharp-letterbox';
-import { llavaExample, type ExamplePicture, type LlavaExample } from '@sightline/generate-worker/core/training/llava-example';
+import { llavaExample, type LlavaExample } from '@sightline/generate-worker/core/training/llava-example';
 import { feedbackList, type ReviewedQuestionView } from '@sightline/shared/contracts/feedback-http';
-import { SightlineError } from '@sightline/shared/runtime/errors';
-import { ApiClient, ApiError, clientFromEnvironment } from './api-client.ts';
+import { ApiClient, clientFromEnvironment } from './api-client.ts';
+import { PictureReader, type ReadPicture } from './export-pictures.ts';
 import { LlavaSetWriter, type SetCounts, type SetExample } from './llava-set.ts';
+import { Patience } from './patience.ts';
 import { runCommand } from './run-command.ts';
 
 const USAGE = `usage: npm run export -- --format llava --out <folder> [options]
@@ -38,12 +36,15 @@ async function exportLlava(client: ApiClient, options: ExportOptions): Promise<{
   const writer = await LlavaSetWriter.open(options.out);
   try {
     const leftOut: LeftOut = new Map();
-    const pictures = new PictureReader(client, writer);
+    // An export is more than a key may ask for in a minute: it goes on when it may.
+    const patience = new Patience(options.signal);
+    const pictures = new PictureReader(client, writer, patience);
     const [sides, frames] = [new Set<number>(), new Set<string>()];
     let [done, total, cursor] = [0, 0, ''];
     do {
       const query = new URLSearchParams({ ...(options.since && { since: options.since }), ...(cursor && { cursor }) });
-      const page = await patiently(() => client.get(`/v1/feedback?${query.toString()}`, feedbackList));
+      const path = `/v1/feedback?${query.toString()}`;
+      const page = await patience.ask((signal) => client.get(path, feedbackList, { signal }));
       total = page.total ?? total;
       for (const reviewed of page.reviewed) {
         options.signal.throwIfAborted();
@@ -132,72 +133,6 @@ function provenanceOf(
   };
 }
 
-interface ReadPicture {
-  file: string;
-  /** Of the bytes as stored. */
-  sha256: string;
-}
-
-/** Pictures as the model was shown them. */
-class PictureReader {
-  readonly #client: ApiClient;
-  readonly #writer: LlavaSetWriter;
-  readonly #letterboxes = new Map<number, SharpLetterbox>();
-  /** Many prompts show the same pictures. */
-  readonly #known = new Map<string, ReadPicture>();
-
-  constructor(client: ApiClient, writer: LlavaSetWriter) {
-    this.#client = client;
-    this.#writer = writer;
-  }
-
-  /** Its file and the hash of its bytes as stored; the code of why it is not to be had. */
-  async read(picture: ExamplePicture, sidePx: number): Promise<ReadPicture | string> {
-    const { bucket, key, e_tag: eTag } = picture.object;
-    const same = JSON.stringify([bucket, key, eTag, sidePx]);
-    const read = this.#known.get(same) ?? (await this.#read(picture, sidePx));
-    if (typeof read !== 'string') this.#known.set(same, read);
-    return read;
-  }
-
-  async #read({ href }: ExamplePicture, sidePx: number): Promise<ReadPicture | string> {
-    const letterbox = this.#letterboxes.get(sidePx) ?? new SharpLetterbox(sidePx);
-    this.#letterboxes.set(sidePx, letterbox);
-    try {
-      const { bytes } = await patiently(() => this.#client.picture(href));
-      const file = await this.#writer.addPicture(await letterbox.letterbox(bytes));
-      return { file, sha256: createHash('sha256').update(bytes).digest('hex') };
-    } catch (error) {
-      if (error instanceof ApiError && GONE.has(error.code)) return error.code;
-      if (error instanceof SightlineError && error.code.startsWith('picture_')) return error.code;
-      throw error;
-    }
-  }
-}
-
-const GONE: ReadonlySet<string> = new Set([
-  'object_changed',
-  'object_not_found',
-  'question_not_found',
-  'question_image_not_found',
-]);
-
-const PAUSE_MS = 5_000;
-const MOST_PAUSES = 60;
-
-/** An export is more than a key may ask for in a minute: it goes on when it may. */
-async function patiently<T>(ask: () => Promise<T>): Promise<T> {
-  for (let pauses = 0; ; pauses++) {
-    try {
-      return await ask();
-    } catch (error) {
-      const isBusy = error instanceof ApiError && (error.code === 'rate_limited' || error.code === 'overloaded');
-      if (!isBusy || pauses >= MOST_PAUSES) throw error;
-      await sleep(PAUSE_MS);
-    }
-  }
-}
-
 /** One spelling of one question. */
 function folded(question: string): string {
   return question
@@ -227,7 +162,9 @@ async function main(): Promise<number> {
   const out = resolve(process.env['INIT_CWD'] ?? process.cwd(), values.out);
   const client = values.url ? new ApiClient(values.url, process.env['SIGHTLINE_API_KEY']) : clientFromEnvironment();
   const stop = new AbortController();
-  process.once('SIGINT', () => stop.abort(new Error('Stopped; nothing was written.')));
+  // Not once: who presses Ctrl-C again while it tidies up would leave half a set beside `out`.
+  for (const signal of ['SIGINT', 'SIGTERM'] as const)
+    process.on(signal, () => stop.abort(new Error('Stopped; nothing was written.')));
   const bar = new cliProgress.SingleBar({
     format: '  {bar} {value}/{total}  {rate} answers/s  {eta_formatted} left',
     clearOnComplete: true,
