@@ -33,9 +33,19 @@ export function queryPictureKey(tenant: string, id: string): string {
   return `queries/${tenant}/${id}`;
 }
 
+/** Before the keys of all pictures that were asked with. */
+export const QUESTION_PICTURES = 'questions/';
+
 /** A question's picture, for as long as the question is kept. */
 export function questionPictureKey(tenant: string, questionId: string): string {
-  return `questions/${tenant}/${questionId}`;
+  return `${QUESTION_PICTURES}${tenant}/${questionId}`;
+}
+
+/** The question whose picture has that key; null where it is no such. */
+export function questionOfPicture(key: string): { tenant: string; questionId: string } | null {
+  const at = key.lastIndexOf('/');
+  if (!key.startsWith(QUESTION_PICTURES) || at < QUESTION_PICTURES.length) return null;
+  return { tenant: key.slice(QUESTION_PICTURES.length, at), questionId: key.slice(at + 1) };
 }
 
 /** A stored thumbnail, by the asset and the eTag of the bytes it was made from. */
