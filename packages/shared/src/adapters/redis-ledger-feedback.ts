@@ -9,7 +9,10 @@ import { toQuestion } from './redis-ledger-questions.ts';
 import { asFields, asList, asText } from './redis-ledger-reply.ts';
 import { redisScript } from './redis-ledger-script.ts';
 
-/** the id, the tenant's tag, the reviewer, at, what is said, the most reviews. Answers what came of it, and the status or the reviews. */
+/**
+ * the id, the tenant's tag, the reviewer, at, what is said, the most reviews. Answers what came of it, and the status or the
+ * reviews.
+ */
 const PUT_REVIEW = redisScript(
   `${QUESTION_PRELUDE}
 if not status or tag ~= ARGV[2] then return { 'none' } end
@@ -38,9 +41,9 @@ const READ_REVIEWED = redisScript(
 );
 
 /**
- * Ledger's methods on reviews, on Redis, in the questions' slot. Of a question: `prompt` (JSON), `reviews` (hash of reviewer to its time
- * in 16 digits, a space, and JSON). Over all: `reviewed` (by finishedAt), `review-places` (members by the latest review, in the order of a
- * listing). A reviewed question is in `reviewed` instead of `finished`.
+ * Ledger's methods on reviews, on Redis, in the questions' slot. Of a question: `prompt` (JSON), `reviews` (hash of reviewer to
+ * its time in 16 digits, a space, and JSON). Over all: `reviewed` (by finishedAt), `review-places` (members by the latest review,
+ * in the order of a listing). A reviewed question is in `reviewed` instead of `finished`.
  */
 export function redisFeedback(client: LedgerClient, { questions: keys }: LedgerKeys) {
   const reviewPlaces = keys.shared[10] ?? '';

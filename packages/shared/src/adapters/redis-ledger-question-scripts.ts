@@ -50,9 +50,9 @@ end
 const WITH_OUTBOX = `${QUESTION_PRELUDE}${outboxPrelude(OWN_KEYS + 1)}`;
 
 /**
- * the id, the call's id, the tenant's tag, createdAt, maxBacklog, the place of the idempotency key or empty, its digest, until when it
- * is kept, the most of the tenant, then names and values of the record. Answers what came of it, which question, and how many other
- * ones of the tenant are not finished.
+ * the id, the call's id, the tenant's tag, createdAt, maxBacklog, the place of the idempotency key or empty, its digest, until
+ * when it is kept, the most of the tenant, then names and values of the record. Answers what came of it, which question, and how
+ * many other ones of the tenant are not finished.
  */
 export const CREATE_QUESTION = redisScript(
   `${QUESTION_PRELUDE}
@@ -152,8 +152,8 @@ return redis.call('LRANGE', EVENTS, ARGV[3], ARGV[3] + ARGV[4] - 1)`,
 );
 
 /**
- * the id, the token, the call's id, at, the status then, the name and value of what came of it, the prompt or empty, how many events,
- * these, how many assets are cited, these, then the message. Answers the deliveries' ids.
+ * the id, the token, the call's id, at, the status then, the name and value of what came of it, the prompt or empty, how many
+ * events, these, how many assets are cited, these, then the message. Answers the deliveries' ids.
  */
 export const FINISH_QUESTION = redisScript(
   `${WITH_OUTBOX}
@@ -218,8 +218,8 @@ return redis.call('UNLINK', RECORD, EVENTS, PROMPT, REVIEWS)
 export const DROP_QUESTION = redisScript(`${QUESTION_PRELUDE}${DROP}`, { full: 'allow' });
 
 /**
- * the id, before, reviewedBefore. Drops it if it is still over: since its id was read it may have been reviewed. Answers `kept` where it
- * stays; one that is gone already is no such.
+ * the id, before, reviewedBefore. Drops it if it is still over: since its id was read it may have been reviewed. Answers `kept`
+ * where it stays; one that is gone already is no such.
  */
 export const PRUNE_QUESTION = redisScript(
   `${QUESTION_PRELUDE}

@@ -14,10 +14,11 @@ const STATUSES: QuestionStatus[] = ['queued', 'running', 'answered', 'failed', '
 const PAGE = 100;
 
 /**
- * Ledger's methods on questions, on Redis. A question is `record` (hash) and `events` (list of JSON). Over all: `places` (members in the
- * order of a listing, by tenant and status), `queued` and `unfinished` (by createdAt), `claimed` (by when the claim lapses), `finished`
- * and `recheck` (by finishedAt), `citing` (members by tenant, asset and question), `kept` (idempotency keys) and `kept-until`; of
- * reviews see redisFeedback. A script that sees ids only then is followed by reading their records: who finds one gone leaves it out.
+ * Ledger's methods on questions, on Redis. A question is `record` (hash) and `events` (list of JSON). Over all: `places` (members
+ * in the order of a listing, by tenant and status), `queued` and `unfinished` (by createdAt), `claimed` (by when the claim
+ * lapses), `finished` and `recheck` (by finishedAt), `citing` (members by tenant, asset and question), `kept` (idempotency keys)
+ * and `kept-until`; of reviews see redisFeedback. A script that sees ids only then is followed by reading their records: who
+ * finds one gone leaves it out.
  */
 export function redisQuestions(client: LedgerClient, { questions: keys, outbox }: LedgerKeys) {
   const [, , , , finished = '', recheck = '', citing = '', , , reviewed = ''] = keys.shared;

@@ -1,6 +1,9 @@
 import { z } from 'zod';
 
-/** What a model was shown for an answer, and what reviewers say of it, as they are kept with the question. Times in Unix milliseconds. */
+/**
+ * What a model was shown for an answer, and what reviewers say of it, as they are kept with the question. Times in Unix
+ * milliseconds.
+ */
 
 /** So many reviewers' verdicts are kept of one question. */
 export const MAX_REVIEWS = 32;

@@ -50,10 +50,11 @@ export type QuestionEnd = {
  */
 export interface QuestionLedger {
   /**
-   * Writes down a question, `queued`. With an idempotency key that the tenant used before (until `keepUntil`) the question of that
-   * time is answered, `isNew: false`, however full the backlog is; a question that is not kept any more leaves its key free. `ahead`:
-   * how many other questions of the tenant are not finished. Errors: `question_backlog_full` when `maxOfTenant` questions of the tenant, or `maxBacklog` questions of all
-   * tenants are not finished, `idempotency_key_reused` when `digest` is another; neither writes anything.
+   * Writes down a question, `queued`. With an idempotency key that the tenant used before (until `keepUntil`) the question of
+   * that time is answered, `isNew: false`, however full the backlog is; a question that is not kept any more leaves its key free.
+   * `ahead`: how many other questions of the tenant are not finished. Errors: `question_backlog_full` when `maxOfTenant`
+   * questions of the tenant, or `maxBacklog` questions of all tenants are not finished, `idempotency_key_reused` when `digest` is
+   * another; neither writes anything.
    */
   createQuestion(
     question: { questionId: string; tenant: string; traceId: string; asked: AskedQuestion; createdAt: number },
@@ -67,7 +68,8 @@ export interface QuestionLedger {
   ): Promise<{ questions: Question[]; nextCursor: string | null }>;
   /**
    * A worker takes a question that is queued, or runs under a claim that has lapsed: it is `running` from then on, under `token`
-   * until `at + claimMs`. Null when it is over, gone, or under another's claim. Taken again with the same token it is the same taking.
+   * until `at + claimMs`. Null when it is over, gone, or under another's claim. Taken again with the same token it is the same
+   * taking.
    */
   takeQuestion(questionId: string, claim: { token: string; claimMs: number; at: number }): Promise<Question | null>;
   /** Prolongs the claim to `at + claimMs`. `lost`: another's, or over; `cancelled`: the asker cancelled it. */
@@ -83,13 +85,19 @@ export interface QuestionLedger {
   questionEvents(tenant: string, questionId: string, options: { after: number; limit: number }): Promise<StoredQuestionEvent[]>;
   /**
    * Ends a running question under its claim: status, result or error, the last events, the index of its citations, and the outbox
-   * message with its deliveries, all in one step. Answers the deliveries' ids; null, and nothing changed, when the claim is lost or
-   * the question over.
+   * message with its deliveries, all in one step. Answers the deliveries' ids; null, and nothing changed, when the claim is lost
+   * or the question over.
    */
   finishQuestion(questionId: string, token: string, end: QuestionEnd): Promise<{ deliveryIds: string[] } | null>;
-  /** `cancelled` from `queued` or `running`, with its `done` event of id `eventId`. Answers the status it has then; null when there is no such question. */
+  /**
+   * `cancelled` from `queued` or `running`, with its `done` event of id `eventId`. Answers the status it has then; null when
+   * there is no such question.
+   */
   cancelQuestion(tenant: string, questionId: string, end: { eventId: string; at: number }): Promise<QuestionStatus | null>;
-  /** Not finished, oldest first: queued ones, and running ones whose claim has lapsed by `at`; what the sweep adds to the queue again. */
+  /**
+   * Not finished, oldest first: queued ones, and running ones whose claim has lapsed by `at`; what the sweep adds to the queue
+   * again.
+   */
   owedQuestions(options: {
     at: number;
     limit: number;
@@ -98,8 +106,8 @@ export interface QuestionLedger {
   /** Answered questions of a tenant that cite the asset and are not stale yet; at most `limit` of them. */
   questionsCiting(tenant: string, assetId: string, limit: number): Promise<string[]>;
   /**
-   * Marks an answered question stale, once, and puts the message into the outbox in the same step; null when it was stale before or
-   * there is none.
+   * Marks an answered question stale, once, and puts the message into the outbox in the same step; null when it was stale before
+   * or there is none.
    */
   markStale(questionId: string, message: OutboxMessage, at: number): Promise<{ deliveryIds: string[] } | null>;
   /**
@@ -109,8 +117,8 @@ export interface QuestionLedger {
   recheckQuestions(limit: number): Promise<{ tenant: string; questionId: string }[]>;
   settleRecheck(questionId: string): Promise<void>;
   /**
-   * Drops what finished before `before`, or, where it was reviewed, before `reviewedBefore`, with its events, prompt and reviews, and
-   * idempotency keys past their time; at most `limit` questions. Answers the dropped ones.
+   * Drops what finished before `before`, or, where it was reviewed, before `reviewedBefore`, with its events, prompt and reviews,
+   * and idempotency keys past their time; at most `limit` questions. Answers the dropped ones.
    */
   pruneQuestions(options: {
     before: number;

@@ -19,8 +19,8 @@ export async function driveOwedQuestions(deps: {
 }
 
 /**
- * Drops questions that ended longer ago than `keepMs`, those whose answers were reviewed longer ago than `keepReviewedMs` where that is
- * more, with their pictures. `giveUpAfterMs`: how long one may wait before it ends. Answers how many.
+ * Drops questions that ended longer ago than `keepMs`, those whose answers were reviewed longer ago than `keepReviewedMs` where
+ * that is more, with their pictures. `giveUpAfterMs`: how long one may wait before it ends. Answers how many.
  */
 export async function pruneQuestions(
   deps: {
@@ -46,8 +46,8 @@ export async function pruneQuestions(
 }
 
 /**
- * Deletes pictures without a question: what was left over by those who died between a picture and its question, or between a question
- * and its picture. `before`, in Unix milliseconds, is when only what was reviewed can have its question still.
+ * Deletes pictures without a question: what was left over by those who died between a picture and its question, or between a
+ * question and its picture. `before`, in Unix milliseconds, is when only what was reviewed can have its question still.
  */
 async function dropLeftOver({ ledger, store }: Parameters<typeof pruneQuestions>[0], before: number): Promise<void> {
   try {

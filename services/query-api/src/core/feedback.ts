@@ -10,8 +10,8 @@ import { linksOf, questionView } from './question-view.ts';
 type Shown = Pick<KeptPrompt['pictures'][number], 'source' | 'widthPx' | 'heightPx' | 'orientation'>;
 
 /**
- * A request as the review that is kept. Only what the model was shown can be cited or carry a box; of an answer whose prompt is not
- * kept that is what it cites and shows itself. Error: `request_invalid`.
+ * A request as the review that is kept. Only what the model was shown can be cited or carry a box; of an answer whose prompt is
+ * not kept that is what it cites and shows itself. Error: `request_invalid`.
  */
 export function reviewOf(
   { question, prompt }: ReviewedQuestion,

@@ -57,10 +57,10 @@ export function letterboxFrame(stored: Size, orientation: number, sidePx: number
 }
 
 /**
- * From what the model wrote to the picture as stored. `unit` and `thousand` are parts of what the model saw, the padding included.
- * Swapped corners are put right. What lies outside of what was shown is cut off. Each edge goes to the nearest whole pixel, halves
- * up in the stored picture, so that boxes which share an edge still do. Null for what is no box: not four finite numbers, nothing
- * of it within the picture, or thinner than a pixel there.
+ * From what the model wrote to the picture as stored. `unit` and `thousand` are parts of what the model saw, the padding
+ * included. Swapped corners are put right. What lies outside of what was shown is cut off. Each edge goes to the nearest whole
+ * pixel, halves up in the stored picture, so that boxes which share an edge still do. Null for what is no box: not four finite
+ * numbers, nothing of it within the picture, or thinner than a pixel there.
  */
 export function mapBox(written: readonly number[], boxFrame: BoxFrame, frame: PictureFrame): MappedBox | null {
   if (written.length !== 4 || !written.every(Number.isFinite)) return null;
@@ -77,8 +77,9 @@ export function mapBox(written: readonly number[], boxFrame: BoxFrame, frame: Pi
 }
 
 /**
- * The other way: a box of the stored picture as a model that writes in `boxFrame` would write it, in whole numbers (`unit`: thousandths), at least one wide
- * and high. Of what the steps cut away nothing is left; a box that lies in that alone becomes a sliver at its edge.
+ * The other way: a box of the stored picture as a model that writes in `boxFrame` would write it, in whole numbers (`unit`:
+ * thousandths), at least one wide and high. Of what the steps cut away nothing is left; a box that lies in that alone becomes a
+ * sliver at its edge.
  */
 export function writeBox(pixels: Box, boxFrame: BoxFrame, frame: PictureFrame): Box {
   let size = uprightSize(frame, frame.orientation);
@@ -98,7 +99,10 @@ export function writeBox(pixels: Box, boxFrame: BoxFrame, frame: PictureFrame): 
   return boxFrame === 'unit' ? ([left, top, right, bottom].map((n) => n / 1_000) as Box) : [left, top, right, bottom];
 }
 
-/** To the nearest whole numbers; one that is thinner than that is widened to the side that it lies on, which is within what was shown. */
+/**
+ * To the nearest whole numbers; one that is thinner than that is widened to the side that it lies on, which is within what was
+ * shown.
+ */
 function wholeEdges(from: number, to: number): [number, number] {
   const [low, high] = [Math.round(from), Math.round(to)];
   if (high > low) return [low, high];

@@ -21,9 +21,9 @@ export interface BoxToWrite {
 const MOST_PLACES = 24;
 
 /**
- * The other way of `parseAnswer`: what a model would have to write to be read as this answer, its boxes as `[[x1,y1,x2,y2]]` in the prompt's frame. Each
- * stands behind what its label names and the source after it; what the text does not name is named in a line of its own at the end. Null where
- * no way is found that is read back with the same boxes on the same pictures.
+ * The other way of `parseAnswer`: what a model would have to write to be read as this answer, its boxes as `[[x1,y1,x2,y2]]` in
+ * the prompt's frame. Each stands behind what its label names and the source after it; what the text does not name is named in a
+ * line of its own at the end. Null where no way is found that is read back with the same boxes on the same pictures.
  */
 export function writeAnswer({ answer, boxes }: AnswerToWrite, shown: PromptShown): string | null {
   const framed = framedBoxes(boxes, shown);
@@ -101,7 +101,10 @@ function place(
   return matchOf(parseAnswer(named, shown), written) === 'none' ? null : named;
 }
 
-/** Behind each naming of the label with its sources and marks, then behind the label alone, behind each naming of the source, and at the end. */
+/**
+ * Behind each naming of the label with its sources and marks, then behind the label alone, behind each naming of the source, and
+ * at the end.
+ */
 function placesFor(text: string, label: string, of: ShownPicture['of']): number[] {
   const places: number[] = [];
   const follow = (pattern: RegExp, at: number): number => {

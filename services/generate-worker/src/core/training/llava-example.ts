@@ -19,7 +19,10 @@ export interface LlavaExample {
   pictures: ExamplePicture[];
   /** The frame that boxes in `gpt` are written in. */
   boxFrame: PromptShown['boxFrame'];
-  /** What the answer rests on: items (assets where there is no item) and pictures, by `n`. Examples that share one are of one side. */
+  /**
+   * What the answer rests on: items (assets where there is no item) and pictures, by `n`. Examples that share one are of one
+   * side.
+   */
   restsOn: { items: string[]; pictures: number[] };
   corrected: boolean;
   /** The review that it is taken from. */
@@ -40,8 +43,9 @@ export type LeftOut =
 const IMAGE = '<image>';
 
 /**
- * The example of a reviewed question, or why there is none. As the pipeline asks: its prompt word for word, and an answer in the form
- * that the prompt asks for. `plain`: the question alone over the one picture that the answer rests on, and the answer without its citations.
+ * The example of a reviewed question, or why there is none. As the pipeline asks: its prompt word for word, and an answer in the
+ * form that the prompt asks for. `plain`: the question alone over the one picture that the answer rests on, and the answer
+ * without its citations.
  */
 export function llavaExample(reviewed: ReviewedQuestionView, { plain }: { plain: boolean }): LlavaExample | { leftOut: LeftOut } {
   const { question, prompt } = reviewed;
@@ -91,7 +95,9 @@ export function llavaExample(reviewed: ReviewedQuestionView, { plain }: { plain:
   };
 }
 
-/** The parts of the prompt. What strangers wrote in them holds no place of a picture: it was disarmed when the prompt was built. */
+/**
+ * The parts of the prompt. What strangers wrote in them holds no place of a picture: it was disarmed when the prompt was built.
+ */
 function humanTurn(prompt: PromptView): string[] {
   return prompt.content.map((part) => (typeof part === 'string' ? part : IMAGE));
 }

@@ -13,8 +13,9 @@ export type Settled =
   | { leftOut: 'reviews_disagree' | 'wrong_without_correction' };
 
 /**
- * Of each reviewer there is one review. All must be of one verdict. Right: the answer as it stands. Wrong: the newest correction; one of boxes
- * alone keeps the text, and one of the text alone has no boxes, because those of a wrong answer are not known to be right.
+ * Of each reviewer there is one review. All must be of one verdict. Right: the answer as it stands. Wrong: the newest correction;
+ * one of boxes alone keeps the text, and one of the text alone has no boxes, because those of a wrong answer are not known to be
+ * right.
  */
 export function settleReviews({ question, reviews }: Pick<ReviewedQuestionView, 'question' | 'reviews'>): Settled {
   const verdicts = new Set(reviews.map(({ verdict }) => verdict));

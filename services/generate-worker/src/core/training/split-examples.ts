@@ -1,8 +1,9 @@
 import { createHash } from 'node:crypto';
 
 /**
- * Which examples are for testing. Examples that share a key (an item, a picture) are one group and on one side. A group is for testing when the hash of its
- * least key falls into the first `share` of all hashes, so that it stays on its side in the next export, unless another group joins it.
+ * Which examples are for testing. Examples that share a key (an item, a picture) are one group and on one side. A group is for
+ * testing when the hash of its least key falls into the first `share` of all hashes, so that it stays on its side in the next
+ * export, unless another group joins it.
  */
 export function splitExamples(keysOf: ReadonlyMap<string, readonly string[]>, share: number): Set<string> {
   const parents = new Map<string, string>();
