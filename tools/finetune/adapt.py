@@ -1,5 +1,6 @@
 """Loads a LLaVA checkpoint, puts the LoRA on its language model, frees vision layers, and saves what came of it."""
 
+import hashlib
 import importlib.util
 import tempfile
 from pathlib import Path
@@ -28,6 +29,16 @@ def pick_precision(dtype: str, four_bit: str) -> tuple[torch.dtype, bool, str]:
         return chosen, True, "4-bit loading (nf4, double quantisation)"
     why = f"no 4-bit loading: {missing or 'it is switched off'}"
     return chosen, False, f"{why}; {str(chosen).removeprefix('torch.')} on {'CUDA' if cuda else 'the CPU'}"
+
+
+def digest(path: Path) -> str:
+    """sha256 over the checkpoint's configuration and weights: which model something was tuned from, wherever it lies."""
+    whole = hashlib.sha256()
+    files = [path / "config.json", *sorted(path.glob("*.safetensors")), *sorted(path.glob("*.bin"))]
+    for file in files:
+        with file.open("rb") as opened:
+            whole.update(hashlib.file_digest(opened, "sha256").digest())
+    return whole.hexdigest()
 
 
 def load_model(path: Path, dtype: torch.dtype, four_bit: bool) -> LlavaForConditionalGeneration:

@@ -7,6 +7,7 @@ A check that fails raises AssertionError; the last line says how many there were
 import argparse
 import json
 import re
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -215,15 +216,25 @@ def check_half_precision(at) -> None:
 
 
 def check_resume(at) -> None:
-    """A run that stopped and went on ends where the uninterrupted one does, with the same curve; other arguments are refused."""
+    """A run that stopped, also while it saved, goes on to the uninterrupted one's end; other arguments or models are refused."""
     whole = run(at, "clip", "whole", "--unfreeze-vision", "1")
     run(at, "clip", "parted", "--unfreeze-vision", "1", "--stop-at", "8")
-    try:
-        run(at, "clip", "parted", "--resume")
-    except SystemExit as refusal:
-        assert "unfreeze_vision" in str(refusal), refusal
-    else:
-        raise AssertionError("a resume with other arguments was taken")
+    checkpoints = at.scratch / "parted" / "checkpoints"
+    for step, state in ((12, None), (16, '{"global_step": 16, "log_his')):
+        torn = shutil.copytree(checkpoints / "checkpoint-8", checkpoints / f"checkpoint-{step}")
+        (torn / "trainer_state.json").unlink()
+        if state:
+            (torn / "trainer_state.json").write_text(state)
+    for changed, model, options in (
+        ("unfreeze_vision", "clip", ()),
+        ("the base model", "focalnet", ("--unfreeze-vision", "1")),
+    ):
+        try:
+            run(at, model, "parted", "--resume", *options)
+        except SystemExit as refusal:
+            assert changed in str(refusal), refusal
+        else:
+            raise AssertionError(f"a resume was taken with another: {changed}")
     parted = run(at, "clip", "parted", "--unfreeze-vision", "1", "--resume")
     left, right = (load_file(out / "tuned" / "model.safetensors") for out in (whole, parted))
     furthest = max(float((left[n] - right[n]).abs().max()) for n in left)

@@ -87,8 +87,10 @@ def elements(text: str):
     if text[at : at + 1] != "[":
         raise ValueError("the file does not hold a JSON array")
     at = skip(text, at + 1)
+    line, counted = 1, 0
     while at < len(text) and text[at] != "]":
-        line = text.count("\n", 0, at) + 1
+        # From where the last row began: from the start each time is quadratic.
+        line, counted = line + text.count("\n", counted, at), at
         try:
             element, at = decoder.raw_decode(text, at)
             yield line, element

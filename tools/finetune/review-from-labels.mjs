@@ -1,11 +1,13 @@
 /**
- * Reviews a running stack's answers by a set's labels, as a person would: asks each question, says whether the answer is right, and else what it
- * should have been, with its boxes.
+ * Reviews a running stack's answers by a set's labels, as a person would: asks each question, says whether the answer is right, and
+ * else what it should have been, with its boxes.
  *
- *   node review-from-labels.mjs --set DIR [--url http://127.0.0.1:8080] [--split train-like] [--languages en,zh] [--limit N] [--reviewer labels]
+ *   node review-from-labels.mjs --set DIR [--url http://127.0.0.1:8080] [--split train-like] [--languages en,zh] [--limit N]
+ *     [--reviewer labels]
  *
- * DIR holds questions.jsonl in the sample's form. The key, where the stack asks for one, is in SIGHTLINE_API_KEY. Run again it goes on: a question
- * that was asked within the last 24 hours is not asked twice. Prints what became of the questions as JSON.
+ * DIR holds questions.jsonl in the sample's form. The key, where the stack asks for one, is in SIGHTLINE_API_KEY. Run again it goes
+ * on: a question that was answered within the last 24 hours is not asked twice, one that failed is asked anew. A stack that is busy
+ * is waited for, for five minutes. Prints what became of the questions as JSON.
  */
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
@@ -15,7 +17,11 @@ import { parseArgs } from 'node:util';
 
 const POLL_MS = 400;
 const AT_ONCE = 4;
+const MOST_WAIT_MS = 5 * 60_000;
+/** So often one question is asked in 24 hours, a run each. */
+const MOST_ATTEMPTS = 20;
 const OVERLAP = 0.5;
+const startedAt = Date.now();
 const OVER = new Set(['answered', 'failed', 'cancelled']);
 
 const { values } = parseArgs({
@@ -29,9 +35,13 @@ const { values } = parseArgs({
   },
 });
 
-/** JSON of the API. What is refused for being too much is asked again when the answer says. Throws an Error that names the code. */
+/**
+ * JSON of the API. What is refused for being too much is asked again when the answer says, for five minutes. Throws an Error that
+ * names the code.
+ */
 async function call(method, route, body, headers = {}) {
   const key = process.env.SIGHTLINE_API_KEY;
+  const until = performance.now() + MOST_WAIT_MS;
   for (;;) {
     const response = await fetch(new URL(route, values.url), {
       method,
@@ -40,7 +50,7 @@ async function call(method, route, body, headers = {}) {
     });
     if (response.ok) return response.json();
     const wait = Number(response.headers.get('retry-after'));
-    if (response.status !== 429 && response.status !== 503) {
+    if ((response.status !== 429 && response.status !== 503) || performance.now() + wait * 1000 > until) {
       const { code, detail } = await response.json();
       throw new Error(`${method} ${route}: ${response.status} ${code} ${detail ?? ''}`);
     }
@@ -78,14 +88,24 @@ function boxesAgree(view, source, boxes) {
   });
 }
 
+/** The question at its end. One that failed in an earlier run is asked anew, under another key: under its own it stays what it was. */
+async function ask(label, question) {
+  for (let attempt = 0; ; attempt += 1) {
+    const name = [values.reviewer, label.id, question, ...(attempt > 0 ? [attempt] : [])].join('/');
+    const once = createHash('sha256').update(name).digest('hex');
+    const { links } = await call('POST', '/v1/questions', { question }, { 'idempotency-key': once });
+    let view = await call('GET', links.self);
+    const isOld = Date.parse(view.created_at) < startedAt;
+    for (; !OVER.has(view.status); view = await call('GET', links.self)) await sleep(POLL_MS);
+    if (view.status === 'answered' || !isOld || attempt === MOST_ATTEMPTS - 1) return { view, links };
+  }
+}
+
 /** Asks one question, waits for its end, reviews it; returns what became of it. */
 async function review({ label, language }) {
   const question = language === 'zh' ? label.question_zh : label.question;
   const expected = (language === 'zh' && label.answer_zh) || label.answer;
-  const once = createHash('sha256').update(`${values.reviewer}/${label.id}/${question}`).digest('hex');
-  const { links } = await call('POST', '/v1/questions', { question }, { 'idempotency-key': once });
-  let view = await call('GET', links.self);
-  for (; !OVER.has(view.status); view = await call('GET', links.self)) await sleep(POLL_MS);
+  const { view, links } = await ask(label, question);
   if (view.status !== 'answered') return view.status;
 
   const { sources, pictures } = await call('GET', `${links.self}/feedback`);

@@ -17,7 +17,6 @@ from pathlib import Path
 
 import torch
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments, set_seed
-from transformers.trainer_utils import get_last_checkpoint
 from transformers.utils import logging
 
 import adapt
@@ -26,7 +25,7 @@ from instruction_set import Problem, Row, digest, read_set
 from measure import measure, sample_of
 from progress import Progress, curve_of, plot
 
-# What may differ between a run and its resumption.
+# What may differ between a run and its resumption. Where the model lies: what it is, its digest says.
 FREE = ("resume", "stop_at", "model", "set", "out")
 SHOWN = 20
 
@@ -100,9 +99,14 @@ def main(argv: list[str] | None = None) -> int:
     train, train_data = load_rows(args.set, "train.json", encoder, args.max_bad)
     test, test_data = load_rows(args.set, "test.json", encoder, args.max_bad)
     data = {"train": train_data, "test": test_data}
-    if before and (before["arguments"] != settings or before["data"] != data):
-        changed = [k for k, v in settings.items() if before["arguments"].get(k) != v] or ["the data"]
-        raise SystemExit(f"Not the training that {args.out} holds; changed: {', '.join(changed)}.")
+    base = adapt.digest(args.model)
+    if before:
+        changed = [k for k in before["arguments"] | settings if before["arguments"].get(k) != settings.get(k)]
+        changed += ["the data"] if before["data"] != data else []
+        # Records from before it was written down have none.
+        changed += ["the base model"] if before.get("base", base) != base else []
+        if changed:
+            raise SystemExit(f"Not the training that {args.out} holds; changed: {', '.join(changed)}.")
 
     set_seed(args.seed)
     adapted = adapt.add_lora(
@@ -119,6 +123,7 @@ def main(argv: list[str] | None = None) -> int:
         "status": "running",
         "name": args.name,
         "model": args.model.resolve().name,
+        "base": base,
         "arguments": settings,
         "precision": precision,
     }
@@ -141,7 +146,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     trainer.remove_callback(PrinterCallback)
     began = time.monotonic()
-    trainer.train(resume_from_checkpoint=get_last_checkpoint(str(args.out / "checkpoints")) if args.resume else None)
+    trainer.train(resume_from_checkpoint=last_checkpoint(args.out / "checkpoints") if args.resume else None)
     seconds = (before or {}).get("seconds", 0) + round(time.monotonic() - began)
     curve = curve_of(trainer.state.log_history)
     record |= {"seconds": seconds, "steps": trainer.state.global_step, "curve": curve}
@@ -172,6 +177,19 @@ def former(record_file: Path, resume: bool) -> dict | None:
     if before and before["status"] == "done":
         raise SystemExit(f"The training in {record_file.parent} is done.")
     return before
+
+
+def last_checkpoint(folder: Path) -> str | None:
+    """The last one that is whole: its state is written after all else, and is torn or missing where the saving was killed."""
+    steps = {int(path.name.removeprefix("checkpoint-")): path for path in folder.glob("checkpoint-[0-9]*")}
+    for step in sorted(steps, reverse=True):
+        try:
+            state = json.loads((steps[step] / "trainer_state.json").read_text())
+        except (OSError, ValueError):
+            continue
+        if state.get("global_step") == step:
+            return str(steps[step])
+    return None
 
 
 def load_rows(folder: Path, name: str, encoder: ChatEncoder, max_bad: float) -> tuple[EncodedRows, dict]:

@@ -53,7 +53,7 @@ export function llavaExample(reviewed: ReviewedQuestionView, { plain }: { plain:
   if ('leftOut' in settled) return settled;
   if (!prompt) return { leftOut: 'no_prompt' };
   const { pictures: all } = prompt;
-  // Sources are named by the parser's rule, and once it has read them each as `[n]`.
+  // Sources are named by the parser's rule; in what it has read each stands as `[n]`.
   const read = parseAnswer(disarmed(settled.answer), shownOf(prompt, all, { plain: false, showSteps: reviewed.show_steps }));
   const boxes = settled.boxes.map((box) => ({ ...box, label: disarmed(box.label) }));
   const relied = new Set([...read.cited.map(({ n }) => n), ...boxes.map(({ source }) => source), 0]);
