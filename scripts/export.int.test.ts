@@ -158,6 +158,8 @@ test('what was reviewed becomes a set: examples, their pictures as the model saw
     train: train.length,
     test: testing.length,
     images: ITEMS,
+    image_side_px: [SIDE_PX],
+    box_frame: ['square_pixels'],
   });
   expect((await readdir(join(folder, 'set'))).sort()).toEqual([
     'export.json',

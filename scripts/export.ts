@@ -56,10 +56,8 @@ async function exportLlava(client: ApiClient, options: ExportOptions): Promise<{
         } else {
           leftOut.delete(id);
           await writer.addExample(made);
-          if (reviewed.prompt) {
-            sides.add(reviewed.prompt.image_side_px);
-            frames.add(made.boxFrame);
-          }
+          frames.add(made.boxFrame);
+          if (reviewed.prompt) sides.add(reviewed.prompt.image_side_px);
         }
         options.progress(++done, Math.max(total, done));
       }
@@ -97,12 +95,13 @@ async function setExample(reviewed: ReviewedQuestionView, plain: boolean, pictur
     read.set(picture.n, found);
   }
   const hashes = made.restsOn.pictures.flatMap((n) => read.get(n)?.sha256 ?? []);
-  const { id, system, human, gpt } = made;
+  const { id, system, human, gpt, boxFrame } = made;
   return {
     id,
     system,
     human,
     gpt,
+    boxFrame,
     images: made.pictures.flatMap(({ n }) => read.get(n)?.file ?? []),
     groupKeys: [...made.restsOn.items.map((item) => `item:${item}`), ...hashes.map((hash) => `picture:${hash}`)],
     sameAs: JSON.stringify([hashes.sort(), folded(reviewed.question.question)]),

@@ -11,6 +11,8 @@ export interface SetExample {
   /** The parts of the turn, `<image>` for each picture. */
   human: string[];
   gpt: string;
+  /** The frame that boxes in `gpt` are in. */
+  boxFrame: string;
   /** Names within `images/`, in the order of the `<image>`s. */
   images: string[];
   /** Examples that share one stay on one side of the split. */
