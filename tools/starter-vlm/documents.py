@@ -1,0 +1,82 @@
+"""The rendered documents, and the dense labels that teach the vision tower to read before any language comes in."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+SIDE = 384
+CELL = 16
+"""Pixels of a label cell: four of them make one visual token of 32 pixels."""
+GRID = SIDE // CELL
+SLOTS = 4
+"""Letters that a cell can hold, left to right; of the drawings' smallest print three fit."""
+
+
+def load(folder):
+    """(rows, pictures): documents as dictionaries, and uint8 pixels (n, SIDE, SIDE, 3) that stay on disk."""
+    folder = Path(folder)
+    rows = [json.loads(line) for line in (folder / "documents.jsonl").read_text().splitlines()]
+    pictures = np.memmap(folder / "pictures.rgb", np.uint8, "r").reshape(-1, SIDE, SIDE, 3)
+    if len(rows) != len(pictures):
+        raise SystemExit(f"{folder}: {len(rows)} documents, {len(pictures)} pictures. Render it anew.")
+    return rows, pictures
+
+
+@dataclass
+class Alphabet:
+    """What a cell can show. Index 0 is nothing."""
+
+    letters: list
+    shapes: list
+
+    @classmethod
+    def of(cls, rows):
+        letters = sorted({c for row in rows for word in row["words"] for c in word["letters"]})
+        shapes = sorted({s["shape"] for row in rows for s in row["shapes"] if _is_part(s["box"])})
+        return cls(letters, shapes)
+
+
+def _is_part(box):
+    """Frames and grounds tell nothing about a place."""
+    return (box[2] - box[0]) * (box[3] - box[1]) < 0.2 * SIDE * SIDE
+
+
+def labels_of(row, alphabet):
+    """letters (GRID, GRID, SLOTS), shape (GRID, GRID), and of both a box (GRID, GRID, 4) as distances from the cell's centre to left, top, right and
+    bottom in cells, NaN where there is none: `words` is the line of print that crosses the cell, `shapes` the smallest shape over its centre."""
+    letter_of = {c: i + 1 for i, c in enumerate(alphabet.letters)}
+    shape_of = {s: i + 1 for i, s in enumerate(alphabet.shapes)}
+    letters = np.zeros((GRID, GRID, SLOTS), np.uint8)
+    shape = np.zeros((GRID, GRID), np.uint8)
+    words = np.full((GRID, GRID, 4), np.nan, np.float32)
+    shapes = np.full((GRID, GRID, 4), np.nan, np.float32)
+    held = {}
+    for line in row["words"]:
+        for c, (x1, y1, x2, y2) in zip(line["letters"], line["boxes"]):
+            at = (int((y1 + y2) / 2 // CELL), int((x1 + x2) / 2 // CELL))
+            held.setdefault(at, []).append(((x1 + x2) / 2, letter_of.get(c, 0)))
+            words[at] = _distances(line["box"], at)
+    for at, found in held.items():
+        for slot, (_, c) in enumerate(sorted(found)[:SLOTS]):
+            letters[(*at, slot)] = c
+    for s in sorted((s for s in row["shapes"] if _is_part(s["box"])), key=lambda s: -_area(s["box"])):
+        x1, y1, x2, y2 = s["box"]
+        # Cells whose centre it covers, and the one that its own centre is in.
+        rows_ = range(max(0, int(np.ceil(y1 / CELL - 0.5))), min(GRID, int(np.floor(y2 / CELL - 0.5)) + 1))
+        columns = range(max(0, int(np.ceil(x1 / CELL - 0.5))), min(GRID, int(np.floor(x2 / CELL - 0.5)) + 1))
+        cells = {(r, c) for r in rows_ for c in columns} | {(int((y1 + y2) / 2 // CELL), int((x1 + x2) / 2 // CELL))}
+        for at in cells:
+            shape[at] = shape_of.get(s["shape"], 0)
+            shapes[at] = _distances(s["box"], at)
+    return letters, shape, words, shapes
+
+
+def _area(box):
+    return (box[2] - box[0]) * (box[3] - box[1])
+
+
+def _distances(box, at):
+    y, x = (at[0] + 0.5) * CELL, (at[1] + 0.5) * CELL
+    return [(x - box[0]) / CELL, (y - box[1]) / CELL, (box[2] - x) / CELL, (box[3] - y) / CELL]

@@ -1,0 +1,246 @@
+"""Trains the projector and the language model on instructions, over the tower's features, and writes the checkpoint of a LlavaForConditionalGeneration.
+
+    python train_language.py --data DIR --held-out DIR --instructions train.jsonl --held-instructions held.jsonl --tower tower.pt --out checkpoint [--minutes 45]
+
+The tower stands still: its tokens for every picture are worked out once, so that a step costs the language model alone.
+"""
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+from transformers import CLIPImageProcessor, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration, LlavaProcessor
+
+from documents import SIDE, load
+from tokens import CONTEXT, IMAGE, make_tokenizer
+from train_tower import pixels_of, tower_config
+
+TOKENS = (SIDE // 32) ** 2
+"""Visual tokens of a picture."""
+IN_BOX = 0.4
+"""Weight of the figures of boxes in the loss: there are many, and near is nearly right."""
+
+
+def make_model(tokenizer):
+    config = LlavaConfig(
+        vision_config=tower_config(),
+        text_config=LlamaConfig(
+            vocab_size=len(tokenizer), hidden_size=256, intermediate_size=768, num_hidden_layers=6, num_attention_heads=8, num_key_value_heads=8,
+            max_position_embeddings=CONTEXT, bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id,
+        ),
+        image_token_index=tokenizer.convert_tokens_to_ids(IMAGE), image_seq_length=TOKENS,
+        vision_feature_layer=-1, vision_feature_select_strategy="full", projector_hidden_act="gelu",
+    )
+    return LlavaForConditionalGeneration(config)
+
+
+@torch.no_grad()
+def features_of(tower, pictures, cache, every=2_000):
+    """(n, TOKENS, 256) in bfloat16, worked out once and kept in `cache`."""
+    cache = Path(cache)
+    if cache.exists():
+        kept = torch.load(cache)
+        if len(kept) == len(pictures):
+            return kept
+    tower.eval()
+    out = torch.empty(len(pictures), TOKENS, 256, dtype=torch.bfloat16)
+    started = time.time()
+    for start in range(0, len(pictures), 16):
+        at = np.arange(start, min(start + 16, len(pictures)))
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            out[start : start + len(at)] = tower(pixels_of(pictures, at), output_hidden_states=True).hidden_states[-1].bfloat16()
+        if start % every == 0:
+            print(f"features of {start} of {len(pictures)} pictures, {(start + 16) / (time.time() - started):.0f} a second", flush=True)
+    torch.save(out, cache)
+    return out
+
+
+class Encoder:
+    """Conversations as token ids, what counts of them, and their pictures."""
+
+    def __init__(self, tokenizer):
+        self.tokenizer = tokenizer
+        self.image = tokenizer.convert_tokens_to_ids(IMAGE)
+        # The library's own tokenizer: the wrapper around it costs more than the encoding.
+        one = lambda text: tokenizer.backend_tokenizer.encode(text, add_special_tokens=False).ids
+        self.one = one
+        self.user, self.said, self.end = one("<|im_start|>user\n"), one("\n<|im_end|>\n<|im_start|>assistant\n"), one("<|im_end|>")
+        self.gap = one("\n")
+        pieces = tokenizer.convert_ids_to_tokens(range(len(tokenizer)))
+        self.opens, self.closes = ({i for i, piece in enumerate(pieces) if mark in piece} for mark in ("[[", "]]"))
+
+    def encode(self, row):
+        """(ids, weights): weight 0 where nothing is learnt."""
+        ids, weights = [], []
+        for part in row["conversations"]:
+            text = self.one(part["value"])
+            if part["from"] == "human":
+                ids += self.user
+                for token in text:
+                    ids += [token] * (TOKENS if token == self.image else 1)
+                ids += self.said
+                weights += [0.0] * (len(ids) - len(weights))
+            else:
+                ids += text + self.end
+                weights += [*self.in_boxes(text), 1.0]
+                ids += self.gap
+                weights += [0.0]
+        return np.array(ids, np.int32), np.array(weights, np.float32), [int(name.split("/")[1]) for name in row["image"]]
+
+    def in_boxes(self, tokens):
+        """Weights of an answer's tokens: less between the double brackets of a box."""
+        out, depth = [], False
+        for token in tokens:
+            if token in self.opens:
+                depth = True
+                out.append(1.0)
+                continue
+            out.append(IN_BOX if depth else 1.0)
+            if token in self.closes:
+                depth = False
+        return out
+
+
+def batch_of(samples, features, image, pad):
+    length = max(len(ids) for ids, _, _ in samples)
+    ids = torch.full((len(samples), length), pad, dtype=torch.long)
+    weights = torch.zeros(len(samples), length)
+    pictures = []
+    for i, (tokens, weight, which) in enumerate(samples):
+        ids[i, : len(tokens)] = torch.from_numpy(tokens.astype(np.int64))
+        weights[i, : len(weight)] = torch.from_numpy(weight)
+        pictures += which
+    return ids, weights, features[pictures], ids == image
+
+
+def forward(model, ids, seen, where):
+    embeds = model.get_input_embeddings()(ids)
+    projected = model.model.multi_modal_projector(seen.to(embeds.dtype))
+    embeds = embeds.masked_scatter(where.unsqueeze(-1), projected.reshape(-1, projected.shape[-1]).to(embeds.dtype))
+    # Padding stands at the end, where the causal mask keeps it from everything that counts.
+    return model.model.language_model(inputs_embeds=embeds, use_cache=False).last_hidden_state
+
+
+def losses(model, batch):
+    ids, weights, seen, where = batch
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        hidden = forward(model, ids, seen, where)
+        wanted = weights[:, 1:] > 0
+        logits = model.lm_head(hidden[:, :-1][wanted])
+    target = ids[:, 1:][wanted]
+    each = F.cross_entropy(logits.float(), target, reduction="none")
+    return each, weights[:, 1:][wanted], logits.argmax(-1) == target, wanted
+
+
+@torch.no_grad()
+def measure(model, samples, features, image, pad, size=16):
+    """Shares of answers whose every token (of boxes: every figure; of text: all but boxes) is the likeliest, given those before it."""
+    model.eval()
+    whole, text, count, total = 0, 0, 0, 0.0
+    for start in range(0, len(samples), size):
+        batch = batch_of(samples[start : start + size], features, image, pad)
+        each, weight, right, wanted = losses(model, batch)
+        total += each.mean().item()
+        full = torch.ones_like(batch[1][:, 1:], dtype=torch.bool)
+        full[wanted] = right
+        plain = torch.ones_like(full)
+        plain[wanted] = right | (weight < 1)
+        for i in range(len(full)):
+            # Answers are runs of positions that count.
+            runs = torch.diff(torch.cat([torch.zeros(1, dtype=torch.int8), wanted[i].to(torch.int8), torch.zeros(1, dtype=torch.int8)]))
+            for a, b in zip((runs == 1).nonzero().flatten().tolist(), (runs == -1).nonzero().flatten().tolist()):
+                whole += full[i, a:b].all().item()
+                text += plain[i, a:b].all().item()
+                count += 1
+    model.train()
+    return {"answers": count, "text right": round(text / count, 4), "boxes exact too": round(whole / count, 4), "loss": round(total / max(1, -(-len(samples) // size)), 4)}
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    for name in ("data", "held-out", "instructions", "held-instructions", "tower", "out"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
+    parser.add_argument("--minutes", type=float, default=45)
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--rate", type=float, default=1.5e-3)
+    parser.add_argument("--seed", type=int, default=89)
+    args = parser.parse_args()
+    torch.manual_seed(args.seed)
+    rng = np.random.default_rng(args.seed)
+    read = lambda path: [json.loads(line) for line in path.read_text().splitlines()]
+    told, held_told = read(args.instructions), read(args.held_instructions)
+    tokenizer = make_tokenizer(part["value"] for row in told[:20_000] for part in row["conversations"])
+    model = make_model(tokenizer)
+    state = torch.load(args.tower)
+    model.model.vision_tower.load_state_dict(state["tower"])
+    tower = model.model.vision_tower
+    features = features_of(tower, load(args.data)[1], args.tower.with_suffix(".train-features"))
+    held_features = features_of(tower, load(args.held_out)[1], args.tower.with_suffix(".held-features"))
+    encoder = Encoder(tokenizer)
+    started = time.time()
+    # In the order of the file: short lessons first, if it begins with them.
+    samples = [s for s in map(encoder.encode, told) if len(s[0]) <= CONTEXT]
+    held = [s for s in map(encoder.encode, held_told) if len(s[0]) <= CONTEXT]
+    print(f"{len(samples)} conversations of {np.mean([len(s[0]) for s in samples]):.0f} tokens on average, read in {time.time() - started:.0f} s; vocabulary {len(tokenizer)}", flush=True)
+    image, pad = encoder.image, tokenizer.pad_token_id
+    trained = [*model.model.multi_modal_projector.parameters(), *model.model.language_model.parameters(), *model.lm_head.parameters()]
+    optimiser = torch.optim.AdamW([
+        {"params": [p for p in trained if p.ndim > 1], "weight_decay": 0.05},
+        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0},
+    ], lr=args.rate, betas=(0.9, 0.95))
+    started, step, next_ = time.time(), 0, 0
+    queue = []
+    model.train()
+    tower.eval()
+    running = []
+
+    def save():
+        model.save_pretrained(args.out)
+        processor = LlavaProcessor(
+            image_processor=CLIPImageProcessor(
+                size={"height": SIDE, "width": SIDE}, crop_size={"height": SIDE, "width": SIDE}, do_center_crop=False, image_mean=[0.5] * 3, image_std=[0.5] * 3,
+            ),
+            tokenizer=tokenizer, patch_size=32, vision_feature_select_strategy="full", num_additional_image_tokens=0, chat_template=tokenizer.chat_template,
+        )
+        processor.save_pretrained(args.out)
+
+    while True:
+        done = (time.time() - started) / (args.minutes * 60)
+        if done >= 1:
+            break
+        if not queue:
+            # Of a stretch of the file, batches of like lengths, in any order.
+            stretch = [samples[(next_ + i) % len(samples)] for i in range(32 * args.batch)]
+            next_ += len(stretch)
+            stretch.sort(key=lambda s: len(s[0]))
+            queue = [stretch[i : i + args.batch] for i in range(0, len(stretch), args.batch)]
+            rng.shuffle(queue)
+        rate = args.rate * min(1, (step + 1) / 150) * (0.03 + 0.97 * 0.5 * (1 + np.cos(np.pi * done)))
+        for group in optimiser.param_groups:
+            group["lr"] = rate
+        each, weight, right, _ = losses(model, batch_of(queue.pop(), features, image, pad))
+        loss = (each * weight).sum() / weight.sum()
+        optimiser.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(trained, 1.0)
+        optimiser.step()
+        step += 1
+        running.append(loss.item())
+        if step % 25 == 0:
+            spent = time.time() - started
+            print(f"step {step}  loss {np.mean(running):.3f}  rate {rate:.5f}  {step * args.batch / spent:.1f} conversations/s  {done:.0%}, {(args.minutes * 60 - spent) / 60:.0f} min left", flush=True)
+            running = []
+        if step % 250 == 0:
+            print(json.dumps({"step": step, **measure(model, held[:160], held_features, image, pad)}), flush=True)
+            save()
+    print(json.dumps({"step": step, "conversations": step * args.batch, "minutes": args.minutes, **measure(model, held, held_features, image, pad)}), flush=True)
+    save()
+
+
+if __name__ == "__main__":
+    main()

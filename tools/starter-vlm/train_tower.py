@@ -1,0 +1,154 @@
+"""Teaches the vision tower to read: which letters and shapes stand in each cell of 16 pixels, and where their line or outline ends.
+
+    python train_tower.py --data DIR --held-out DIR --out tower.pt [--minutes 40]
+
+The heads are thrown away afterwards; what they asked for stays in the tower's 144 tokens, where the language model finds it.
+"""
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+from transformers import AutoModel, FocalNetConfig
+
+from documents import GRID, SIDE, SLOTS, Alphabet, labels_of, load
+
+MEAN = 0.5
+DEVIATION = 0.5
+
+
+def tower_config():
+    return FocalNetConfig(
+        image_size=SIDE, patch_size=4, embed_dim=32, hidden_sizes=[32, 64, 128, 256], depths=[1, 2, 4, 2],
+        focal_levels=[1, 1, 1, 1], focal_windows=[3, 3, 3, 3], use_conv_embed=True, mlp_ratio=3.0, drop_path_rate=0.0,
+        hidden_size=256,
+    )
+
+
+class Reader(nn.Module):
+    def __init__(self, alphabet):
+        super().__init__()
+        self.tower = AutoModel.from_config(tower_config())
+        self.letters, self.shapes = len(alphabet.letters) + 1, len(alphabet.shapes) + 1
+        self.sizes = [SLOTS * self.letters, self.shapes, 4, 4]
+        self.head = nn.Linear(256, 4 * sum(self.sizes))
+
+    def forward(self, pixels):
+        tokens = self.tower(pixels, output_hidden_states=True).hidden_states[-1]
+        n, half = len(tokens), GRID // 2
+        # A token's four cells.
+        out = self.head(tokens).view(n, half, half, 2, 2, -1).permute(0, 1, 3, 2, 4, 5).reshape(n, GRID, GRID, -1)
+        letters, shape, words, shapes = out.split(self.sizes, -1)
+        return letters.reshape(n, GRID, GRID, SLOTS, self.letters), shape, words, shapes
+
+
+def pixels_of(pictures, at, rng=None):
+    """Normalised (n, 3, SIDE, SIDE). With `rng`, lightness and a little noise vary."""
+    x = torch.from_numpy(np.ascontiguousarray(pictures[at])).permute(0, 3, 1, 2).float() / 255
+    if rng is not None:
+        gain = torch.from_numpy(rng.uniform(0.85, 1.1, (len(x), 1, 1, 1)).astype(np.float32))
+        shift = torch.from_numpy(rng.uniform(-0.05, 0.05, (len(x), 1, 1, 1)).astype(np.float32))
+        x = (x * gain + shift + torch.randn_like(x) * float(rng.uniform(0, 0.02))).clamp(0, 1)
+    return (x - MEAN) / DEVIATION
+
+
+def loss_of(out, target):
+    letters, shape, words, shapes = out
+    t_letters, t_shape, t_words, t_shapes = target
+    weight = torch.ones(letters.shape[-1])
+    weight[0] = 0.05
+    loss = F.cross_entropy(letters.float().flatten(0, 3), t_letters.long().flatten(), weight=weight)
+    weight = torch.ones(shape.shape[-1])
+    weight[0] = 0.2
+    loss = loss + 0.5 * F.cross_entropy(shape.float().flatten(0, 2), t_shape.long().flatten(), weight=weight)
+    for got, wanted in ((words, t_words), (shapes, t_shapes)):
+        there = ~wanted[..., 0].isnan()
+        loss = loss + 0.3 * F.smooth_l1_loss(got.float()[there], wanted[there], beta=0.2)
+    return loss
+
+
+@torch.no_grad()
+def measure(model, pictures, labels, batch=32):
+    model.eval()
+    right = np.zeros(3)
+    of = np.zeros(3)
+    miss = []
+    for start in range(0, len(pictures), batch):
+        at = np.arange(start, min(start + batch, len(pictures)))
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            letters, shape, words, shapes = model(pixels_of(pictures, at))
+        t_letters, t_shape, t_words, t_shapes = (torch.from_numpy(part[at]) for part in labels)
+        for i, (got, wanted) in enumerate(((letters.argmax(-1), t_letters), (shape.argmax(-1), t_shape))):
+            there = wanted > 0
+            right[i] += (got[there] == wanted[there]).sum().item()
+            of[i] += there.sum().item()
+        there = t_letters.amax(-1) > 0
+        right[2] += (letters.argmax(-1) == t_letters).all(-1)[there].sum().item()
+        of[2] += there.sum().item()
+        there = ~t_words[..., 0].isnan()
+        miss.append((words.float()[there] - t_words[there]).abs().mean().item() * 16)
+    model.train()
+    letter, figure, cell = right / of
+    return {"letters": round(letter, 4), "whole cells": round(cell, 4), "shapes": round(figure, 4), "line ends, px off": round(float(np.nanmean(miss)), 2)}
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--data", required=True)
+    parser.add_argument("--held-out", required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--minutes", type=float, default=40)
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--rate", type=float, default=2e-3)
+    parser.add_argument("--seed", type=int, default=88)
+    args = parser.parse_args()
+    torch.manual_seed(args.seed)
+    rng = np.random.default_rng(args.seed)
+    rows, pictures = load(args.data)
+    held_rows, held_pictures = load(args.held_out)
+    alphabet = Alphabet.of(rows)
+    print(f"{len(rows)} documents, {len(alphabet.letters)} letters, {len(alphabet.shapes)} shapes: {alphabet.shapes}", flush=True)
+    label = lambda which: [np.stack(part) for part in zip(*(labels_of(row, alphabet) for row in which))]
+    labels, held = label(rows), label(held_rows)
+    model = Reader(alphabet)
+    decayed = [p for p in model.parameters() if p.ndim > 1]
+    plain = [p for p in model.parameters() if p.ndim <= 1]
+    optimiser = torch.optim.AdamW([{"params": decayed, "weight_decay": 0.02}, {"params": plain, "weight_decay": 0}], lr=args.rate, betas=(0.9, 0.98))
+    started, step, order, shown = time.time(), 0, [], 0
+    while True:
+        done = (time.time() - started) / (args.minutes * 60)
+        if done >= 1:
+            break
+        if len(order) < args.batch:
+            order = list(rng.permutation(len(rows)))
+        at = np.sort([order.pop() for _ in range(args.batch)])
+        # Warm-up, then a cosine over the time that is given.
+        rate = args.rate * min(1, (step + 1) / 200) * (0.02 + 0.98 * 0.5 * (1 + np.cos(np.pi * done)))
+        for group in optimiser.param_groups:
+            group["lr"] = rate
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            out = model(pixels_of(pictures, at, rng))
+        loss = loss_of(out, [torch.from_numpy(part[at]) for part in labels])
+        optimiser.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimiser.step()
+        step += 1
+        shown += args.batch
+        if step % 50 == 0:
+            spent = time.time() - started
+            print(f"step {step}  loss {loss.item():.3f}  rate {rate:.5f}  {shown / spent:.1f} pictures/s  {done:.0%}, {(args.minutes * 60 - spent) / 60:.0f} min left", flush=True)
+        if step % 500 == 0:
+            print(json.dumps({"step": step, **measure(model, held_pictures[::6], [part[::6] for part in held])}), flush=True)
+            torch.save({"tower": model.tower.state_dict(), "head": model.head.state_dict()}, args.out)
+    print(json.dumps({"step": step, "pictures": shown, "minutes": args.minutes, **measure(model, held_pictures, held)}), flush=True)
+    torch.save({"tower": model.tower.state_dict(), "head": model.head.state_dict()}, args.out)
+
+
+if __name__ == "__main__":
+    main()
