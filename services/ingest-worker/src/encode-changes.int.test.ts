@@ -374,9 +374,11 @@ test('a folder that is taken away and comes back takes nothing off the index', a
 });
 
 test.each([
-  ['that was never there', {}],
-  ['that had gone before', { 'late.png': 'old' }],
-])('what a worker wrote late, of an object %s, does not pass the deletion that another worked', async (_, files) => {
+  ['that was never there', 'goes', {}],
+  ['that had gone before', 'goes', { 'late.png': 'old' }],
+  ['that was never there', 'cannot be decoded', {}],
+  ['that had gone before', 'cannot be decoded', { 'late.png': 'old' }],
+])('what a worker wrote late, of an object %s, does not stand where another found that it %s', async (_, end, files) => {
   await ingested({ 'other.png': 'other', ...files });
   if (await isShown('late.png')) {
     await rig.remove('late.png');
@@ -391,8 +393,9 @@ test.each([
       writeRecords: (writes) => index.writeRecords(writes),
       delete: (deletions) => index.delete(deletions),
       writePictures: async (writes) => {
-        // The object goes; this worker's time has run out, and another is given the change and settles it.
-        await rig.remove('late.png');
+        // The object goes, or is another; this worker's time has run out, and another is given the change and settles it.
+        if (end === 'goes') await rig.remove('late.png');
+        else await rig.write('late.png', 'BAD picture');
         rig.passLeases();
         await rig.workChanges();
         expect(await rig.ledger.owedChanges(rig.now())).toEqual([]);

@@ -19,8 +19,8 @@ export interface PicturesContext {
   /** For a chunk that workers died over: each of its pictures is decoded alone, inside this. */
   guard?: ((assetId: string) => Guard) | undefined;
   /**
-   * Assets that a worker may have stood still over, with what it read before: the tombstone of one that is gone is written, also where
-   * nothing is there to take away, because that worker may yet write.
+   * Assets that a worker may have stood still over, with what it read before: the tombstone of one that is gone or cannot be decoded is
+   * written, also where nothing is there to take away, because that worker may yet write.
    */
   lateWriters?: ReadonlySet<string>;
 }
@@ -51,7 +51,9 @@ export async function settlePictures(
     const point = points.get(work.assetId);
     // A tombstone that says so already, or nothing to take away.
     const isSaid = !point || (point.deleted && (point.deletedBecause === reason || reason === 'failed'));
-    const isPassed = reason === 'gone' && context.lateWriters?.has(work.assetId);
+    // What a user removed stays so where its bytes come back: that mark is not written over.
+    const isRemoved = reason === 'failed' && point?.deleted && point.deletedBecause === 'removed';
+    const isPassed = !isRemoved && context.lateWriters?.has(work.assetId);
     if (isSaid && !isPassed) return;
     if (point && point.records.length > 0) {
       work.going = { reason, eTag, imageVersion: point.imageVersion, when };
