@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterEach, expect, test } from '@jest/globals';
@@ -66,6 +66,15 @@ test('shuffled, an item with several pictures has all of them from one other', a
   } finally {
     await remove();
   }
+});
+
+test('the pictures of the set stay as they are, for whoever serves them meanwhile', async () => {
+  const dir = await setOf({ plate: 2 });
+  const changedAt = async (): Promise<bigint> => (await stat(join(dir, 'images/plate-0.png'), { bigint: true })).ctimeNs;
+  const before = await changedAt();
+  const { remove } = await shuffledManifest(await readSet(dir), 7);
+  await remove();
+  expect(await changedAt()).toBe(before);
 });
 
 test('a picture outside the set is not taken along', async () => {

@@ -1,4 +1,4 @@
-import { copyFile, link, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { constants, copyFile, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { SETTINGS } from '@sightline/embedded/config';
@@ -75,9 +75,8 @@ export async function shuffledManifest(
       const target = resolve(folder, path);
       if (!target.startsWith(`${folder}/`)) throw new Error(`The picture ${path} lies outside the set.`);
       await mkdir(dirname(target), { recursive: true });
-      const source = join(set.dir, takenFrom.get(path) ?? path);
-      // Another file system cannot be linked to.
-      await link(source, target).catch(() => copyFile(source, target));
+      // Not a hard link: that changes the file's state, and a stack that serves the folder would take every picture for a new one.
+      await copyFile(join(set.dir, takenFrom.get(path) ?? path), target, constants.COPYFILE_FICLONE);
     }
     const manifest = join(folder, 'manifest.jsonl');
     await writeFile(manifest, [...set.items.values()].map((item) => `${JSON.stringify(item)}\n`).join(''));
