@@ -234,14 +234,18 @@ async function play(seed: number, through?: Through, isToldOnce = false) {
 async function differences(rig: FlowRig, truth: Map<string, string>): Promise<string[]> {
   const points = await rig.index.scan(DEFAULT_TENANT, { limit: 10_000 });
   const live = new Map(points.filter(({ deleted }) => !deleted).map((point) => [point.assetId, point]));
+  const failures = await rig.ledger.changeFailures(DEFAULT_TENANT, { limit: 10_000 });
+  const codes = new Map(failures.flatMap(({ change, code }) => (change.kind === 'object' ? [[change.key, code]] : [])));
   const wrong: string[] = [];
   for (const [key, content] of truth) {
     const assetId = pictureAssetId(DEFAULT_TENANT, BUCKET, key);
     const sha256 = live.get(assetId)?.sha256;
     live.delete(assetId);
     const isBad = content.startsWith('BAD');
+    // Four workers died beside it, the last one while it was decoded alone: it is refused until it is told of or retried.
+    if (sha256 === undefined && codes.get(key) === 'picture_kills_decoder') continue;
     if (isBad ? sha256 !== undefined : sha256 !== createHash('sha256').update(content).digest('hex'))
-      wrong.push(`${key}: ${content}, found ${sha256}`);
+      wrong.push(`${key}: ${content}, found ${sha256}, failed as ${codes.get(key)}`);
   }
   return [...wrong, ...[...live.values()].map(({ object }) => `${object?.key}: is not there, found`)];
 }
