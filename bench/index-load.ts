@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { pictureAssetId } from '@sightline/shared/contracts/ids';
 import { manifestLine } from '@sightline/shared/contracts/records';
 import { pointKeywords } from '@sightline/shared/ingestion/point-text';
+import { mulberry32 } from '@sightline/shared/runtime/mulberry32';
 import type { IndexSpec, PictureWrite, RecordWrite } from '@sightline/shared/ports/vector-index';
 
 const DIMENSIONS = 256;
@@ -17,21 +18,10 @@ const lines = readFileSync(new URL('../sample/manifest.jsonl', import.meta.url),
   .split('\n')
   .map((line) => manifestLine.parse(JSON.parse(line)));
 
-/** Mulberry32: the same numbers from the same seed on every machine. */
-function random(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
-
 /** A unit vector near one of 200 centres: made vectors, but not all equally far from each other. */
 export function loadVector(no: number, space: number): Float32Array {
-  const centre = random((no % 200) * 2 + space);
-  const own = random(no * 2 + space + 1_000_000);
+  const centre = mulberry32((no % 200) * 2 + space);
+  const own = mulberry32(no * 2 + space + 1_000_000);
   const vector = Float32Array.from({ length: DIMENSIONS }, () => centre() - 0.5 + (own() - 0.5));
   const length = Math.hypot(...vector);
   return vector.map((x) => x / length);

@@ -1,17 +1,7 @@
 import { mkdir, readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import sharp from 'sharp';
-
-/** A small generator of uniform numbers in [0, 1) from a seed (mulberry32). */
-function seeded(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let t = Math.imul(state ^ (state >>> 15), state | 1);
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
-  };
-}
+import { mulberry32 } from '@sightline/shared/runtime/mulberry32';
 
 /**
  * Writes `count` distinct photograph-like JPEGs (soft shapes with grain, quality 85) into `folder` and answers their paths. What is
@@ -25,7 +15,7 @@ export async function makePictures(folder: string, count: number, widthPx: numbe
     const name = `${widthPx}x${heightPx}-${String(n).padStart(6, '0')}.jpg`;
     paths.push(join(folder, name));
     if (present.has(name)) continue;
-    const random = seeded(n + 1);
+    const random = mulberry32(n + 1);
     const soft = Buffer.from(Array.from({ length: 8 * 8 * 3 }, () => Math.floor(random() * 256)));
     const grain = Buffer.alloc(widthPx * heightPx);
     for (let i = 0; i < grain.length; i++) grain[i] = 116 + Math.floor(random() * 24);

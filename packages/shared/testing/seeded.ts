@@ -1,4 +1,6 @@
-/** Uniform numbers from a seed (mulberry32): a fault test does the same to the stack each time it runs with the same seed. */
+import { mulberry32 } from '../src/runtime/mulberry32.ts';
+
+/** Uniform numbers from a seed: a fault test does the same to the stack each time it runs with the same seed. */
 export interface Seeded {
   /** From [0, 1). */
   next(): number;
@@ -9,13 +11,7 @@ export interface Seeded {
 }
 
 export function seeded(seed: number): Seeded {
-  let state = seed >>> 0;
-  const next = (): number => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let t = Math.imul(state ^ (state >>> 15), state | 1);
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
-  };
+  const next = mulberry32(seed);
   const whole = (min: number, max: number): number => min + Math.floor(next() * (max - min + 1));
   return {
     next,

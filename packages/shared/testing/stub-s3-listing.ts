@@ -1,6 +1,7 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { S3Place } from '../src/adapters/s3-object-store-client.ts';
+import { mulberry32 } from '../src/runtime/mulberry32.ts';
 import { givenKeys, lowerBound, stubPage, type StubKeys, type StubPageRequest } from './stub-s3-keys.ts';
 
 /** What goes wrong; shares are of 1, each request drawn by a seeded number. May be changed while the stub runs. */
@@ -70,7 +71,7 @@ export async function openStubS3(options: StubS3Options): Promise<StubS3> {
     ...options.faults,
   };
   const counts: StubS3['counts'] = { list: 0, level: 0, get: 0, head: 0, put: 0, delete: 0, other: 0 };
-  const random = seeded(options.seed ?? 1);
+  const random = mulberry32(options.seed ?? 1);
   const written = new Map<string, Map<string, StubObject>>();
   const generated = generatedBucket(options, faults);
   const bucketOf = (name: string): StubBucket | null => {
@@ -168,7 +169,7 @@ function generatedBucket({ keys, bodyOf, seed = 1 }: StubS3Options, faults: Stub
     objectOf: (key) => {
       const index = lowerBound(keys, key);
       if (keys.keyAt(index) !== key || index >= keys.count) return null;
-      const isChanged = seeded(seed + index * 7_919)() < faults.changedShare;
+      const isChanged = mulberry32(seed + index * 7_919)() < faults.changedShare;
       return { eTag: isChanged ? `changed-${index}` : `listed-${index}`, body: body(index) };
     },
   };
@@ -253,15 +254,4 @@ async function bytesOf(request: IncomingMessage): Promise<Buffer> {
   const parts: Buffer[] = [];
   for await (const part of request) parts.push(part);
   return Buffer.concat(parts);
-}
-
-/** mulberry32: numbers from 0 to 1 that a seed repeats. */
-function seeded(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296;
-  };
 }

@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { Redis } from 'ioredis';
 import { openRedisServer, ownRedisMissing, type RedisServer } from '../../testing/redis-server.ts';
 import type { Ledger } from '../ports/ledger.ts';
+import { mulberry32 } from '../runtime/mulberry32.ts';
 import { RedisLedger, type RedisLedgerOptions } from './redis-ledger.ts';
 
 const SOURCE = { type: 'directory', path: '/pictures' } as const;
@@ -37,17 +38,6 @@ const addChunk = (ledger: Ledger, chunkNo: number, more: Partial<Parameters<Ledg
 
 const create = (ledger: Ledger) => ledger.createIngestion({ ingestionId: 'i1', tenant: 't', source: SOURCE, createdAt: 1 });
 
-/** Numbers in [0, 1) that are the same for the same seed (mulberry32). */
-function randomOf(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
-
 if (ownRedisMissing) test.skip(`RedisLedger under faults: ${ownRedisMissing}`, () => undefined);
 else
   describe('RedisLedger under faults', () => {
@@ -73,7 +63,7 @@ else
     test('nothing that was answered is lost when Redis is killed in mid-use, three times', async () => {
       const ledger = await open({ commandTimeoutMs: 2_000 });
       await create(ledger);
-      const random = randomOf(7);
+      const random = mulberry32(7);
       const owed = new Set<number>();
       let lastVersion = 0;
       let nextChunkNo = 0;
@@ -227,7 +217,7 @@ else
         Array.from({ length: 8 }, async (_, writer) => {
           const ledger = ledgers[writer % 2];
           if (!ledger) throw new Error('none');
-          const random = randomOf(100 + writer);
+          const random = mulberry32(100 + writer);
           let lastVersion = 0;
           for (let turn = 0; turn < 60; turn++) {
             const wanted = [0, 1, 2].map(() => `k${Math.floor(6 * random())}`);

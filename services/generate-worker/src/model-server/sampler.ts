@@ -1,3 +1,5 @@
+import { mulberry32 } from '@sightline/shared/runtime/mulberry32';
+
 export interface SamplingRule {
   /** 0: always the likeliest. */
   temperature: number;
@@ -70,15 +72,4 @@ export function chancesOf(logits: Float32Array, id: number, top: number): { own:
     best.length = Math.min(best.length, top);
   }
   return { own: chance(id), top: best.map(chance) };
-}
-
-/** Tommy Ettinger's mulberry32: 32 bits of state, even enough for picking tokens. */
-function mulberry32(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let t = Math.imul(state ^ (state >>> 15), state | 1);
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-    return ((t ^ (t >>> 14)) >>> 0) / 4_294_967_296;
-  };
 }
