@@ -4,10 +4,10 @@ import type { ErrorCode } from '@sightline/shared/runtime/errors';
 import { ApiError, type ApiClient } from '../api-client.ts';
 import { askAndFollow } from '../ask.ts';
 import { memoryBytes, watchMemory } from '../process-tree.ts';
+import { untilTaken } from '../patience.ts';
 import { workAll, type WorkOptions } from './progress.ts';
 import type { SetQuestion } from './question-set.ts';
 import { requestOf, type System } from './systems.ts';
-import { untilTaken } from './until-taken.ts';
 
 const LOOK_AT_MEMORY_MS = 250;
 

@@ -2,11 +2,11 @@ import { searchResponse, type SearchRequest, type SearchResponse } from '@sightl
 import { RRF_K } from '@sightline/shared/retrieval/reciprocal-rank-fusion';
 import type { ApiClient } from '../api-client.ts';
 import { shuffled } from '../labelled-queries.ts';
+import { untilTaken } from '../patience.ts';
 import { workAll, type WorkOptions } from './progress.ts';
 import { pictureOfSet, type QuestionSet, type SetQuery, type SetQuestion } from './question-set.ts';
 import { articleScores, fusedRanking, legRanking, rankingScores, withAlpha, withRrfK, type LegName } from './ranked-search.ts';
 import type { Measures } from './run.ts';
-import { untilTaken } from './until-taken.ts';
 
 /** As the product asks its legs where nothing is said, so that what is measured is what users get. */
 const CANDIDATES = { words: 15, picture: 20 };
