@@ -60,12 +60,22 @@ export class PackFiles {
     }
   }
 
+  /** A graph's path, once its external data is known to lie inside the pack; of that nothing is read. Null when there is no such file. */
+  async findGraph(name: string): Promise<string | null> {
+    return (await this.#graph(name, null))?.file ?? null;
+  }
+
   /** A graph's path, and the SHA-256 of its bytes followed by those of its external data, read as a stream. */
   async hashGraph(name: string): Promise<{ file: string; sha256: string } | null> {
+    const hash = createHash('sha256');
+    const found = await this.#graph(name, hash);
+    return found && { file: found.file, sha256: hash.digest('hex') };
+  }
+
+  async #graph(name: string, hash: Hash | null): Promise<PackFile | null> {
     const found = await this.find(name, MAX_GRAPH_BYTES);
     if (!found) return null;
-    const hash = createHash('sha256');
-    const locations = await hashAndScan(found.file, hash);
+    const locations = await scan(found.file, hash);
     // ONNX Runtime also looks for these conventional names only through the graph; hashing them as well costs nothing.
     for (const suffix of ['_data', '.data']) {
       if (await this.find(name + suffix, MAX_GRAPH_BYTES)) locations.add(path.basename(name) + suffix);
@@ -74,10 +84,10 @@ export class PackFiles {
       if (!/^[A-Za-z0-9_][A-Za-z0-9._-]*$/.test(location)) throw this.invalid(`${name} names external data outside its folder`);
       const data = await this.find(path.join(path.dirname(name), location), MAX_GRAPH_BYTES);
       if (!data) throw this.invalid(`${name} needs ${location}, which is missing`);
-      hash.update(`\0${location}\0`);
-      await hashAndScan(data.file, hash);
+      hash?.update(`\0${location}\0`);
+      if (hash) await scan(data.file, hash);
     }
-    return { file: found.file, sha256: hash.digest('hex') };
+    return found;
   }
 
   invalid(detail: string): SightlineError {
@@ -89,11 +99,12 @@ export class PackFiles {
 const LOCATION = Buffer.from('\x0a\x08location\x12', 'latin1');
 const OVERLAP_BYTES = 512;
 
-async function hashAndScan(file: string, hash: Hash): Promise<Set<string>> {
+/** The external data that a file names; `hash` gets its bytes. */
+async function scan(file: string, hash: Hash | null): Promise<Set<string>> {
   const locations = new Set<string>();
   let tail: Buffer = Buffer.alloc(0);
   for await (const chunk of createReadStream(file, { highWaterMark: 4 * 1024 * 1024 }) as AsyncIterable<Buffer>) {
-    hash.update(chunk);
+    hash?.update(chunk);
     const window = Buffer.concat([tail, chunk]);
     for (let at = window.indexOf(LOCATION); at >= 0; at = window.indexOf(LOCATION, at + 1)) {
       const length = window[at + LOCATION.length];

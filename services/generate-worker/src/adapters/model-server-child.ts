@@ -8,7 +8,7 @@ import { sleep } from '@sightline/shared/runtime/sleep';
 import type { ModelProfile } from '../core/generator.ts';
 
 const PROGRAM = fileURLToPath(new URL('../model-server/main.ts', import.meta.url));
-/** A pack of a few gigabytes is read, hashed and loaded. */
+/** A pack of a few gigabytes is read and loaded. */
 const START_TIMEOUT_MS = 300_000;
 const MOST_SHOWN = 500;
 const BACKOFF_MS = { first: 200, most: 10_000 };

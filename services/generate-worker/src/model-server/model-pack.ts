@@ -152,9 +152,9 @@ async function graphsIn(files: PackFiles, folder: string): Promise<Partial<Recor
   for (const graph of GRAPH_NAMES) {
     for (const variant of VARIANTS) {
       // External data is looked for where the graph says that it lies, inside the pack.
-      const found = await files.hashGraph(`${folder}/${graph}${variant}.onnx`);
-      if (!found) continue;
-      graphs[graph] = found.file;
+      const file = await files.findGraph(`${folder}/${graph}${variant}.onnx`);
+      if (!file) continue;
+      graphs[graph] = file;
       break;
     }
   }
