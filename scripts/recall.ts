@@ -7,6 +7,7 @@ import { parseArgs } from 'node:util';
 import { indexView, searchResponse, type SearchRequest } from '@sightline/shared/contracts/http';
 import { recallAt } from '@sightline/shared/retrieval/ranking-metrics';
 import { clientFromEnvironment, type ApiClient } from './api-client.ts';
+import { fusedRanking } from './evaluation/ranked-search.ts';
 import { labelPicture, readLabels, shuffled, type LabelLine } from './labelled-queries.ts';
 import { runCommand } from './run-command.ts';
 
@@ -33,7 +34,7 @@ async function recallsOf(client: ApiClient, line: LabelLine, mode: Mode, picture
     ...(picture ? { image: { data: picture } } : {}),
   };
   const { results } = await client.post('/v1/search', request, searchResponse);
-  const ranking = results.map((result) => result.item_id ?? result.asset_id);
+  const ranking = fusedRanking(results);
   return CUTS.map((cut) => recallAt(ranking, new Set(line.relevant), cut));
 }
 
