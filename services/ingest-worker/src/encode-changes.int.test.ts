@@ -411,3 +411,23 @@ test.each([
   expect(await isShown('late.png')).toBe(false);
   await expectClean();
 });
+
+test('what a bad picture was replaced by while its tombstone was written is shown, though nobody tells of it', async () => {
+  await ingested({ 'a.png': 'old' });
+  await rig.write('a.png', 'BAD picture');
+  await rig.notice([seen('a.png')]);
+  await rig.workChanges(DEFAULT_TENANT, ({ store, index, ledger }) => ({
+    store,
+    ledger,
+    index: withWrites(index, {
+      writeRecords: (writes) => index.writeRecords(writes),
+      writePictures: (writes) => index.writePictures(writes),
+      delete: async (deletions) => {
+        await rig.write('a.png', 'new');
+        await index.delete(deletions);
+      },
+    }),
+  }));
+  expect(await isShown('a.png')).toBe(true);
+  await expectClean();
+});

@@ -25,8 +25,14 @@ export interface PicturesContext {
   lateWriters?: ReadonlySet<string>;
 }
 
-/** Marks a picture's point as one that leaves the index. */
-type Bury = (work: PictureWork, reason: Going['reason'], eTag: string | null, when: Going['when']) => void;
+/** Marks a picture's point as one that leaves the index. Answers whether a tombstone is to be written under this lease. */
+type Bury = (work: PictureWork, reason: Going['reason'], eTag: string | null, when: Going['when']) => boolean;
+
+/** What was found of an object before its tombstone, and is looked at once more after it: its eTag, null where it was not there. */
+interface Look {
+  work: PictureWork;
+  eTag: string | null;
+}
 
 /**
  * The picture halves of leased points: reads each object's present state, writes it, then looks again. What moved meanwhile
@@ -44,9 +50,9 @@ export async function settlePictures(
     works.map(({ assetId }) => assetId),
   );
   let due: FedWork[] = [];
-  const looks: PictureWork[] = [];
+  const looks: Look[] = [];
   const deletions: Deletion[] = [];
-  const tombstone = (work: PictureWork, reason: Going['reason'], eTag: string | null, when: Going['when']): void => {
+  const tombstone = (work: PictureWork, reason: Going['reason'], eTag: string | null, when: Going['when']): boolean => {
     const { bucket, key } = work.object;
     const point = points.get(work.assetId);
     // A tombstone that says so already, or nothing to take away.
@@ -54,13 +60,14 @@ export async function settlePictures(
     // What a user removed stays so where its bytes come back: that mark is not written over.
     const isRemoved = reason === 'failed' && point?.deleted && point.deletedBecause === 'removed';
     const isPassed = !isRemoved && context.lateWriters?.has(work.assetId);
-    if (isSaid && !isPassed) return;
+    if (isSaid && !isPassed) return false;
     if (point && point.records.length > 0) {
       work.going = { reason, eTag, imageVersion: point.imageVersion, when };
-      return;
+      return false;
     }
     const object = { bucket, key, eTag };
     deletions.push({ assetId: work.assetId, tenant: context.tenant, version: lease.version, reason, object, at: deps.now() });
+    return true;
   };
 
   const allFed = new AbortController();
@@ -81,8 +88,9 @@ export async function settlePictures(
       if (work.reconcile?.startsWith('drop')) return await drop(deps, work, point, tombstone);
       if (work.reconcile === 'look' && !(await isThere(deps, work))) {
         // Nothing is settled before the tombstone stands and the store was asked once more.
-        looks.push(work);
-        return tombstone(work, 'gone', point?.object?.eTag ?? null, 'absent');
+        looks.push({ work, eTag: null });
+        tombstone(work, 'gone', point?.object?.eTag ?? null, 'absent');
+        return;
       }
       const unchanged = isUnchanged(point, work.object.eTag);
       if (unchanged) {
@@ -91,7 +99,7 @@ export async function settlePictures(
         work.settled = isOurs ? 'indexed' : 'unchanged';
         return;
       }
-      const fed = await feed(deps, work, point, lease, context, tombstone);
+      const fed = await feed(deps, work, point, lease, context, { tombstone, looks });
       if (fed) due.push(fed);
     } catch (error) {
       if (context.signal.aborted) throw error;
@@ -106,7 +114,7 @@ export async function settlePictures(
     lease.assertHeld();
     await deps.index.delete(deletions);
   }
-  await eachAtOnce(looks, (work) => settleGone(deps, work));
+  await eachAtOnce(looks, (look) => lookAgain(deps, look));
 }
 
 /** Notes the object's present state on the work; false when the store would not list it. */
@@ -131,14 +139,16 @@ export async function listedHead(
   }
 }
 
-/** What came back while its tombstone was written stays owed. */
-async function settleGone(deps: EncodeDeps, work: PictureWork): Promise<void> {
+/** What came back, or is another, since its tombstone was decided on stays owed. */
+async function lookAgain(deps: EncodeDeps, { work, eTag }: Look): Promise<void> {
   try {
     const now = await listedHead(deps, work.object);
-    if (now) {
-      work.going = null;
-      moved(work, now);
-    } else work.settled = 'unchanged';
+    if ((now?.eTag ?? null) === eTag) {
+      if (!work.failure) work.settled = 'unchanged';
+      return;
+    }
+    [work.going, work.failure] = [null, null];
+    moved(work, now);
   } catch (error) {
     work.failure = { error: toSightlineError(error) };
   }
@@ -194,7 +204,7 @@ async function feed(
   point: AssetPoint | undefined,
   lease: HeldLease,
   { tenant, signal, guard }: PicturesContext,
-  tombstone: Bury,
+  { tombstone, looks }: { tombstone: Bury; looks: Look[] },
 ): Promise<FedWork | null> {
   const { bucket, key } = work.object;
   let fetchedETag: string | undefined;
@@ -244,7 +254,8 @@ async function feed(
     // A whole source that went away, a disk that is not mounted, says nothing about its pictures.
     if (error.code === 'source_not_found') return null;
     const isGone = now === null && (error.code === 'object_not_found' || fetchedETag !== undefined);
-    tombstone(work, isGone ? 'gone' : 'failed', now?.eTag ?? null, isGone ? 'absent' : now ? 'same' : 'always');
+    const isBuried = tombstone(work, isGone ? 'gone' : 'failed', now?.eTag ?? null, isGone ? 'absent' : now ? 'same' : 'always');
+    if (isBuried && (now || isGone)) looks.push({ work, eTag: now?.eTag ?? null });
     return null;
   }
 }
