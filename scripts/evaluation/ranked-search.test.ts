@@ -13,6 +13,7 @@ function result(
     keywords = [null, null],
     alignment = null,
     code = false,
+    named = false,
   }: {
     image: Leg;
     words?: Leg;
@@ -20,6 +21,7 @@ function result(
     keywords?: Leg;
     alignment?: number | null;
     code?: boolean;
+    named?: boolean;
   },
 ): SearchResult {
   const leg = ([rank, score]: Leg) => ({ rank, score });
@@ -39,6 +41,7 @@ function result(
       keywords: leg(keywords),
       alignment,
       code,
+      named,
     },
   };
 }
@@ -58,13 +61,15 @@ test("each leg's own order is told from the explanation", () => {
   expect(rankingScores(['b', 'c', 'a'], new Set(['c']))).toMatchObject({ recall_1: 0, recall_5: 1, mrr: 0.5 });
 });
 
-test('another k of the rank fusion is worked out from the ranks; an exact code stays first', () => {
+test('another k of the rank fusion is worked out from the ranks; an exact code stays first, and a numbered name next', () => {
   // k = 60: a 1/61 + 1/63 = 0.03227, b 2/61 = 0.03279, c 2/62 = 0.03226.
   expect(withRrfK(results, 60)).toEqual(['b', 'a', 'c']);
   // k = 0: a 1 + 1/3, b 1 + 1, c 1/2 + 1/2.
   expect(withRrfK(results, 0)).toEqual(['b', 'a', 'c']);
   const coded = [...results, result('z', { image: [null, 0], text: [null, 0], code: true })];
   expect(withRrfK(coded, 60)[0]).toBe('z');
+  const named = [...coded, result('n', { image: [null, 0], text: [null, 0], named: true })];
+  expect(withRrfK(named, 60).slice(0, 2)).toEqual(['z', 'n']);
   // Equal scores go by id.
   const equal = [result('y', { image: [1, 0], text: [2, 0] }), result('x', { image: [2, 0], text: [1, 0] })];
   expect(withRrfK(equal, 60)).toEqual(['x', 'y']);

@@ -68,11 +68,15 @@ function cosinesOf(explain: Explanation | undefined): Cosines {
   };
 }
 
-/** As the product orders: codes, score, then the id. */
+function firstOf(explain: Explanation | undefined): number {
+  return explain?.code ? 2 : explain?.named ? 1 : 0;
+}
+
+/** As the product orders: codes, numbered names, score, then the id. */
 function ordered(results: readonly Result[], scoreOf: (result: Result) => number): string[] {
   return results
-    .map((result) => ({ id: idOf(result), isCode: result.explain?.code === true, score: scoreOf(result) }))
-    .sort((a, b) => Number(b.isCode) - Number(a.isCode) || b.score - a.score || (a.id < b.id ? -1 : 1))
+    .map((result) => ({ id: idOf(result), first: firstOf(result.explain), score: scoreOf(result) }))
+    .sort((a, b) => b.first - a.first || b.score - a.score || (a.id < b.id ? -1 : 1))
     .map(({ id }) => id);
 }
 

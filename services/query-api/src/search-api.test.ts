@@ -260,3 +260,11 @@ test('a query that leaves nothing to search with finds nothing, and fails nothin
 test('a filter value is compared, never run', async () => {
   expect(await search({ query: 'lamp', filter: { kind: "x' OR 1=1 --" } })).toMatchObject({ results: [], no_match: true });
 });
+
+test('what a noun and a short number name comes first, though others fit the words better', async () => {
+  await rig.addPicture('sheet-12.png', [0.2, 0.2, 0.2], [record('sheet-a', 'Sheet 12', 'Sums.')]);
+  await rig.addPicture('sheet-34.png', [0.2, 0.2, 0.3], [record('sheet-b', 'Sheet 34', 'Warm light for reading, 12 sums.')]);
+  const answer = await search({ query: 'warm light for reading on sheet 12', explain: true });
+  expect(answer.results[0]).toMatchObject({ item_id: 'sheet-a', explain: { code: false, named: true } });
+  expect(answer.results[1]?.explain).toMatchObject({ named: false });
+});

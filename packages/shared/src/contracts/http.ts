@@ -180,6 +180,7 @@ export const explanation = z
         "Softmax over the candidates of the words' cosine in the visual space (the picture's, without words), with the model's logit scale.",
       ),
     code: z.boolean().describe('A code of the query stands exactly in the record.'),
+    named: z.boolean().describe('A noun and number of the query ("problem 480") stand so in the title.'),
   })
   .meta({ id: 'Explanation' });
 export type Explanation = z.infer<typeof explanation>;

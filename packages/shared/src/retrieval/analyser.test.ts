@@ -1,6 +1,6 @@
 import { expect, test } from '@jest/globals';
 import * as fc from 'fast-check';
-import { analyse, analyseQuery, codesIn } from './analyser.ts';
+import { analyse, analyseQuery, codesIn, numberedNamesIn } from './analyser.ts';
 
 const anyText = fc.string({ unit: 'binary', maxLength: 200 });
 /** Text from the alphabets that matter here, so that runs of each kind meet. */
@@ -80,6 +80,14 @@ test('codes are told from words, measures, years and dates', () => {
   ]);
   expect(codesIn('AM4/AM5主板')).toEqual(['am4', 'am5']);
   expect(codesIn('12.5mm 30x40cm 5 kg 4K 1080p 2nd 2x t-shirt in 2024, on 2024-01-15, 1234')).toEqual([]);
+});
+
+test('a noun and a short number name a thing; measures, years behind a preposition and codes do not', () => {
+  expect(numberedNamesIn('What is the first step in problem 480?')).toEqual(['problem 480']);
+  expect(numberedNamesIn('Problems 480 and iPhone 15 cases, Café 7')).toEqual(['problem 480', 'iphon 15', 'cafe 7']);
+  expect(
+    numberedNamesIn('a connector 48 V, plate 120 mm, in 2024, for 48, sold 3,000 times, weighs 5.5, about 20 %, P7041, AM4 12'),
+  ).toEqual([]);
 });
 
 test('a code is the same word for the analyser', () => {

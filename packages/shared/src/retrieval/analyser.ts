@@ -143,3 +143,19 @@ export function codesIn(text: string): string[] {
   }
   return [...codes];
 }
+
+/** A word and the number behind it, in folded text, with what may be the number's unit. */
+const NUMBERED = /(?<![\p{L}\p{N}\-])(\p{L}{3,}) +(\d{1,5})(?![\p{L}\p{N}%°€$]|[.,\-\/:]\p{N})(?: +(\p{L}{1,4})(?!\p{L}))?/gu;
+
+/**
+ * What a text names by a noun and a number too short to be a code: `problem 480`, `iphone 15`, stemmed and folded. A number that is followed by its unit, or
+ * that follows a word which says nothing (`for 48`), names nothing.
+ */
+export function numberedNamesIn(text: string): string[] {
+  const names = new Set<string>();
+  for (const [, word = '', number = '', unit = ''] of fold(text).matchAll(NUMBERED)) {
+    const name = stem(word);
+    if (!isStopWord(name) && !MEASURE.test(`${number}${unit}`)) names.add(`${name} ${number}`);
+  }
+  return [...names];
+}

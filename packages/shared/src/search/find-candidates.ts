@@ -1,6 +1,6 @@
 import type { ParsedSearchRequest } from '../contracts/http.ts';
 import type { AssetPoint, Leg } from '../ports/vector-index.ts';
-import { analyseQuery, codesIn } from '../retrieval/analyser.ts';
+import { analyseQuery, codesIn, numberedNamesIn } from '../retrieval/analyser.ts';
 import { joinCandidates, type LegAnswer, type LegName } from '../retrieval/candidates.ts';
 import { backgroundOf, type Backgrounds, type QueryKind } from '../retrieval/relevance.ts';
 import { encodeSearch, type EncodeSearchDeps } from './encode-search.ts';
@@ -57,6 +57,7 @@ export async function findCandidates(
   const names = plan.legs.filter((name) => (name === 'keywords' ? keywords.length > 0 : vectors[name] !== null));
   const legs = names.map((name) => legOf(name, vectors[name], keywords, plan.k[name]));
   const codes = plan.legs.includes('keywords') && plan.words ? codesIn(plan.words).slice(0, MOST_CODES) : [];
+  const numberedNames = plan.legs.includes('keywords') && plan.words ? numberedNamesIn(plan.words).slice(0, MOST_CODES) : [];
   const [answers, named] = await Promise.all([
     deps.index.search(context.tenant, request.filter, legs),
     // Ids are case-sensitive and codes are folded, so the words are tried as they were typed.
@@ -93,6 +94,7 @@ export async function findCandidates(
     plan,
     alpha: request.alpha,
     codes,
+    numberedNames,
     keywords,
     logitScale: encoded.logitScale,
     filtered: request.filter !== undefined,

@@ -1,7 +1,7 @@
 import type { Candidate, LegName } from '../retrieval/candidates.ts';
 import { alignment } from '../retrieval/alignment.ts';
 import { alphaFusion } from '../retrieval/alpha-fusion.ts';
-import { countCodes } from '../retrieval/codes.ts';
+import { countCodes, countNumberedNames } from '../retrieval/codes.ts';
 import { reciprocalRankFusion } from '../retrieval/reciprocal-rank-fusion.ts';
 import type { Evidence } from '../retrieval/relevance.ts';
 import type { RecordKeywords } from './record-keywords.ts';
@@ -11,6 +11,7 @@ import type { SearchPlan } from './search-plan.ts';
 export interface RankedCandidate extends Candidate {
   score: number;
   codeMatches: number;
+  namedInTitle: number;
   alignment: number | null;
   evidence: Evidence;
 }
@@ -23,12 +24,13 @@ export interface RankingInput {
   plan: SearchPlan;
   alpha: number;
   codes: string[];
+  numberedNames: string[];
   keywords: string[];
   logitScale: number | null;
   filtered: boolean;
 }
 
-/** Keeps what a leg listed or a code names, scores it, and puts it in order: exact codes, score, key. */
+/** Keeps what a leg listed or a code names, scores it, and puts it in order: exact codes, numbered names, score, key. */
 export function rankCandidates(joined: Candidate[], input: RankingInput): RankedCandidate[] {
   const judged = joined
     .map((candidate) => ({
@@ -62,13 +64,16 @@ export function rankCandidates(joined: Candidate[], input: RankingInput): Ranked
       ...candidate,
       score: scores[i] ?? 0,
       codeMatches,
+      namedInTitle: Math.max(0, ...candidate.records.map((record) => countNumberedNames(record, input.numberedNames))),
       alignment: aligned?.[i] ?? null,
       evidence: {
         ...(cosines[i] ?? { picture: null, words: null, text: null }),
         coverage: coverageOf(candidate, asked, input),
       },
     }))
-    .sort((a, b) => b.codeMatches - a.codeMatches || b.score - a.score || (a.key < b.key ? -1 : 1));
+    .sort(
+      (a, b) => b.codeMatches - a.codeMatches || b.namedInTitle - a.namedInTitle || b.score - a.score || (a.key < b.key ? -1 : 1),
+    );
 }
 
 function rankScores(candidates: Candidate[], input: RankingInput): number[] {

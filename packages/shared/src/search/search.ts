@@ -99,7 +99,7 @@ async function toResult(
 }
 
 function explain(
-  { signals, alignment, codeMatches }: RankedCandidate,
+  { signals, alignment, codeMatches, namedInTitle }: RankedCandidate,
   { kind }: FoundCandidates,
   keywordScoresTold: boolean,
 ): Explanation {
@@ -111,6 +111,7 @@ function explain(
     keywords: keywordScoresTold ? signals.keywords : { rank: signals.keywords.rank, score: null },
     alignment,
     code: codeMatches > 0,
+    named: namedInTitle > 0,
   };
 }
 
