@@ -44,8 +44,8 @@ def _is_part(box):
 
 
 def labels_of(row, alphabet):
-    """letters (GRID, GRID, SLOTS), shape (GRID, GRID), and of both a box (GRID, GRID, 4) as distances from the cell's centre to left, top, right and
-    bottom in cells, NaN where there is none: `words` is the line of print that crosses the cell, `shapes` the smallest shape over its centre."""
+    """letters (GRID, GRID, SLOTS), shape (GRID, GRID), and of both a box (GRID, GRID, 4) in cells from the middle of the square, NaN where there is none:
+    `words` is the line of print that crosses the cell, `shapes` the smallest shape over its centre."""
     letter_of = {c: i + 1 for i, c in enumerate(alphabet.letters)}
     shape_of = {s: i + 1 for i, s in enumerate(alphabet.shapes)}
     letters = np.zeros((GRID, GRID, SLOTS), np.uint8)
@@ -57,7 +57,7 @@ def labels_of(row, alphabet):
         for c, (x1, y1, x2, y2) in zip(line["letters"], line["boxes"]):
             at = (int((y1 + y2) / 2 // CELL), int((x1 + x2) / 2 // CELL))
             held.setdefault(at, []).append(((x1 + x2) / 2, letter_of.get(c, 0)))
-            words[at] = _distances(line["box"], at)
+            words[at] = _in_cells(line["box"])
     for at, found in held.items():
         for slot, (_, c) in enumerate(sorted(found)[:SLOTS]):
             letters[(*at, slot)] = c
@@ -69,7 +69,7 @@ def labels_of(row, alphabet):
         cells = {(r, c) for r in rows_ for c in columns} | {(int((y1 + y2) / 2 // CELL), int((x1 + x2) / 2 // CELL))}
         for at in cells:
             shape[at] = shape_of.get(s["shape"], 0)
-            shapes[at] = _distances(s["box"], at)
+            shapes[at] = _in_cells(s["box"])
     return letters, shape, words, shapes
 
 
@@ -77,6 +77,5 @@ def _area(box):
     return (box[2] - box[0]) * (box[3] - box[1])
 
 
-def _distances(box, at):
-    y, x = (at[0] + 0.5) * CELL, (at[1] + 0.5) * CELL
-    return [(x - box[0]) / CELL, (y - box[1]) / CELL, (box[2] - x) / CELL, (box[3] - y) / CELL]
+def _in_cells(box):
+    return [v / CELL - GRID / 2 for v in box]

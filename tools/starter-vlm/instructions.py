@@ -1,6 +1,7 @@
 """Writes instruction data in the LLaVA form (a JSON object a line: id, image, conversations) from rendered documents and the sample's product records.
 
-    python instructions.py --data DIR --products ../../sample/manifest.jsonl --questions ../../sample/questions.jsonl --out train.jsonl [--count 60000]
+    python instructions.py --data DIR --products ../../sample/manifest.jsonl --questions ../../sample/questions.jsonl --out train.jsonl \
+        [--reading 12000] [--short 6000] [--count 8000]
 
 `image` lists the pictures in the order of their `<image>`: `document/<n>` is row n of the rendered documents. The human turn is the prompt of the pipeline
 (`prompts/answer-v1`) as the model's chat template shows it; the answer names its source as [n] and boxes what it read as [[x1,y1,x2,y2]], 0 to 1000 of the
@@ -17,6 +18,11 @@ from documents import SIDE, load
 
 NOT_SAID = {"en": "The sources do not say.", "zh": "资料中没有说明。"}
 STEPS_RULE = "Show the steps."
+READ = {"en": "Read the picture.", "zh": "读出图中的文字。"}
+NOTHING = {"en": "Nothing is written.", "zh": "图中没有文字。"}
+WHERE = {"en": "Where does “{}” stand?", "zh": "“{}”在图中哪里？"}
+WHAT = {"en": "What is written at {}?", "zh": "{} 处写着什么？"}
+DRAWN = {"en": "List what is drawn.", "zh": "列出图中画的东西。"}
 COLOURS = {"red": "红色", "blue": "蓝色", "green": "绿色", "yellow": "黄色", "black": "黑色", "orange": "橙色"}
 HEX = {"#d93025": "red", "#1a73e8": "blue", "#188038": "green", "#f9c80e": "yellow", "#202124": "black", "#f57c00": "orange"}
 UNKNOWN = [
@@ -113,14 +119,27 @@ def questions_of(row):
         yield "picture", {"en": first["question"], "zh": first["question_zh"]}, {"en": first["answer"], "zh": first["answer"]}, first["boxes"], row["steps"]
 
 
+def drawn_of(row):
+    """A plate's bushings and a radiograph's vertebrae as (name, box), from the top and the left."""
+    if row["family"] == "plate":
+        holes = [(HEX[s["shape"].split()[1]], s["box"]) for s in row["shapes"] if s["shape"].startswith("circle #") and s["shape"].split()[1] in HEX]
+        return sorted(holes, key=lambda hole: (round(hole[1][1] / 12), hole[1][0]))
+    if row["family"] == "xray":
+        states = [(s["shape"].split()[1], s["box"]) for s in row["shapes"] if s["shape"].startswith("vertebra")]
+        return [(f"L{i}" if state == "null" else f"L{i} {state}", box) for i, (state, box) in enumerate(states, 1)]
+    return []
+
+
 class Maker:
-    def __init__(self, rows, products, seed, short):
-        """The first `short` conversations have one or two sources and more questions: lessons in reading."""
-        self.rows, self.products, self.rng, self.short = rows, products, random.Random(seed), short
+    def __init__(self, rows, products, seed, reading, short):
+        """The first `reading` conversations are about one picture and nothing else, nearly all of which is asked for; the next `short` have one or two
+        sources and more questions than the pipeline's own prompts, which follow."""
+        self.rows, self.products, self.rng = rows, products, random.Random(seed)
+        self.reading, self.short = reading, reading + short
         self.by_family = {}
         for i, row in enumerate(rows):
             self.by_family.setdefault(row["family"], []).append(i)
-        self.families = [f for f in self.by_family if f != "icon"]
+        self.families = [f for f in self.by_family if f not in ("icon", "page")]
 
     def product(self):
         rng = self.rng
@@ -169,7 +188,44 @@ class Maker:
         i = self.rng.choice(self.by_family[family])
         return self.rows[i]["record"], i
 
+    def lesson(self, n):
+        """Some of a picture's questions, some of its lines by their words and by their place, what is drawn, and all lines."""
+        rng = self.rng
+        family = rng.choices(["icon", "page", rng.choice(self.families)], [1, 30, 69])[0]
+        at = rng.choice(self.by_family[family])
+        row = self.rows[at]
+        lang = "zh" if rng.random() < 0.3 else "en"
+        lines = [(w["words"], w["box"]) for w in row["words"]]
+        # A page's words were written in the order of reading.
+        if family != "page":
+            lines.sort(key=lambda line: (round(line[1][1] / 12), line[1][0]))
+        asked = 5 if family == "page" else 2
+        turns = []
+        single = [(words, box) for words, box in lines if sum(words == other for other, _ in lines) == 1]
+        for words, box in rng.sample(single, min(asked, len(single))):
+            turns.append((f"Question:\n{WHERE[lang].format(words)}", mark(box)))
+        for words, box in rng.sample(lines, min(asked, len(lines))):
+            turns.append((f"Question:\n{WHAT[lang].format(mark(box))}", words))
+        if drawn := drawn_of(row):
+            turns.append((f"Question:\n{DRAWN[lang]}", "\n".join(f"{name} {mark(box)}" for name, box in drawn)))
+        told = [q for q in questions_of(row) if q[0] == "picture"] if row["record"] else []
+        for _, question, answer, boxes, steps in rng.sample(told, min(5, len(told))):
+            turns.append(self.turn(question, answer, boxes, steps, 1, lang))
+        rng.shuffle(turns)
+        # Last, else all others could be answered from it without a look.
+        turns.append((f"Question:\n{READ[lang]}", "\n".join(words for words, _ in lines) or NOTHING[lang]))
+        return self.talk(n, ["Picture of source [1]:\n<image>"], [f"document/{at}"], turns)
+
+    def talk(self, n, text, images, turns):
+        turns = list(dict(turns).items())
+        human = ["\n".join([*text, turns[0][0]]), *(q for q, _ in turns[1:])]
+        said = [a for _, a in turns]
+        parts = [part for q, a in zip(human, said) for part in ({"from": "human", "value": q}, {"from": "gpt", "value": a})]
+        return {"id": f"s{n}", "image": images, "conversations": parts}
+
     def conversation(self, n):
+        if n < self.reading:
+            return self.lesson(n)
         rng = self.rng
         kind = "product" if rng.random() < 0.12 else rng.choice(self.families)
         target = self.source(kind)
@@ -193,7 +249,7 @@ class Maker:
             images.append(f"document/{target[1]}")
         lang = "zh" if rng.random() < 0.35 else "en"
         turns = []
-        for _ in range(rng.choice([3, 4, 5, 6] if n < self.short else [1, 1, 2, 3, 4, 5])):
+        for _ in range(rng.choice([5, 6, 7, 8] if n < self.short else [3, 4, 5, 6, 7])):
             drawn = rng.random()
             # Later turns also ask about the other sources that can be seen.
             about = place if not turns or rng.random() < 0.5 else rng.choice(shown)
@@ -217,10 +273,7 @@ class Maker:
                 turns.append((f"Question:\n{asked[lang]}", NOT_SAID[lang]))
         if not turns:
             return None
-        human = ["\n".join([*text, turns[0][0]]), *(q for q, _ in turns[1:])]
-        said = [a for _, a in turns]
-        talk = [part for q, a in zip(human, said) for part in ({"from": "human", "value": q}, {"from": "gpt", "value": a})]
-        return {"id": f"s{n}", "image": images, "conversations": talk}
+        return self.talk(n, text, images, turns)
 
     def refusal(self, titles, kind, record, lang):
         """Asks for what no source has: another item, or something that records and drawings do not tell."""
@@ -251,15 +304,16 @@ def main():
     parser.add_argument("--products", required=True)
     parser.add_argument("--questions", required=True)
     parser.add_argument("--out", required=True)
-    parser.add_argument("--count", type=int, default=60_000)
-    parser.add_argument("--short", type=int, default=0, help="so many lessons with one or two sources come first")
+    parser.add_argument("--count", type=int, default=8_000, help="conversations as the pipeline asks")
+    parser.add_argument("--reading", type=int, default=0, help="lessons about one picture, which come first")
+    parser.add_argument("--short", type=int, default=0, help="conversations with one or two sources, which come next")
     parser.add_argument("--seed", type=int, default=88_003)
     args = parser.parse_args()
     rows, _ = load(args.data)
-    maker = Maker(rows, products_of(args.products, args.questions), args.seed, args.short)
+    maker = Maker(rows, products_of(args.products, args.questions), args.seed, args.reading, args.short)
     with open(args.out, "w") as out:
         made = 0
-        while made < args.count:
+        while made < args.reading + args.short + args.count:
             if row := maker.conversation(made):
                 out.write(json.dumps(row, ensure_ascii=False) + "\n")
                 made += 1

@@ -2,10 +2,11 @@
  * Renders documents of the sample's families with seeds of their own, as the model will be shown them: letterboxed to its square. Leaves out every
  * cell that a held-out question of the sample asks about.
  *
- *   node render.mjs --out DIR [--seed 88001] [--cooler 3000] [--connector 2000] [--plate 2500] [--problem 3000] [--xray 1500] [--icon 400]
+ *   node render.mjs --out DIR [--seed 88001] [--cooler 3000] [--connector 2000] [--plate 2500] [--problem 3000] [--xray 1500] [--page 5000] [--icon 400]
  *
  * Writes pictures.rgb (square after square, 8 bits a channel) and documents.jsonl: a line each with its record, questions, and all that stands in the
- * picture with its place. Boxes are [x1, y1, x2, y2] in pixels of the square. Icons, of a style that the sample does not show, stand for products' pictures.
+ * picture with its place. Boxes are [x1, y1, x2, y2] in pixels of the square. Icons, of a style that the sample does not show, stand for products' pictures;
+ * pages of words that mean nothing are there to be read.
  */
 import { createWriteStream, mkdirSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -13,12 +14,13 @@ import path from 'node:path';
 import { parseArgs } from 'node:util';
 import sharp from 'sharp';
 import { FAMILIES, isHeldOut, makeDocument } from '../sample/documents.mjs';
-import { seeded, shuffled } from '../starter-encoder/seeded.mjs';
+import { seeded, seedOf, shuffled } from '../starter-encoder/seeded.mjs';
+import { page } from './page.mjs';
 
 /** The grey that the pipeline pads with. */
 const PADDING = 127;
 const SIDE = 384;
-const MOST = { cooler: '3000', connector: '2000', plate: '2500', problem: '3000', xray: '1500', icon: '400' };
+const MOST = { cooler: '3000', connector: '2000', plate: '2500', problem: '3000', xray: '1500', page: '5000', icon: '400' };
 const { values } = parseArgs({
   options: {
     out: { type: 'string' },
@@ -70,10 +72,11 @@ async function squareOf({ svg, noise }, place, random) {
 
 const started = Date.now();
 let done = 0;
-for (const family of Object.keys(FAMILIES)) {
+for (const family of [...Object.keys(FAMILIES), 'page']) {
   for (let index = 0, made = 0; made < Number(values[family]); index += 1) {
-    const document = makeDocument(family, index, Number(values.seed));
-    if (isHeldOut(document.cell) !== values['held-out']) continue;
+    const document =
+      family === 'page' ? page(seeded(Number(values.seed) ^ seedOf(`page/${index}`))) : makeDocument(family, index, Number(values.seed));
+    if (family !== 'page' && isHeldOut(document.cell) !== values['held-out']) continue;
     const random = seeded(Number(values.seed) * 7 + index);
     const [, width, height] = /width="(\d+)" height="(\d+)"/.exec(document.svg).map(Number);
     const place = placeOf(random, width, height);

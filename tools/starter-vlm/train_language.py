@@ -1,6 +1,7 @@
 """Trains the projector and the language model on instructions, over the tower's features, and writes the checkpoint of a LlavaForConditionalGeneration.
 
-    python train_language.py --data DIR --held-out DIR --instructions train.jsonl --held-instructions held.jsonl --tower tower.pt --out checkpoint [--minutes 45]
+    python train_language.py --data DIR --held-out DIR --instructions train.jsonl --held-instructions held.jsonl --tower tower.pt --out checkpoint \
+        [--from CHECKPOINT] [--minutes 45]
 
 The tower stands still: its tokens for every picture are worked out once, so that a step costs the language model alone.
 """
@@ -14,7 +15,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
-from transformers import CLIPImageProcessor, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration, LlavaProcessor
+from transformers import AutoTokenizer, CLIPImageProcessor, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration, LlavaProcessor
 
 from documents import SIDE, load
 from tokens import CONTEXT, IMAGE, make_tokenizer
@@ -52,8 +53,7 @@ def features_of(tower, pictures, cache, every=2_000):
     started = time.time()
     for start in range(0, len(pictures), 16):
         at = np.arange(start, min(start + 16, len(pictures)))
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            out[start : start + len(at)] = tower(pixels_of(pictures, at), output_hidden_states=True).hidden_states[-1].bfloat16()
+        out[start : start + len(at)] = tower(pixels_of(pictures, at), output_hidden_states=True).hidden_states[-1].bfloat16()
         if start % every == 0:
             print(f"features of {start} of {len(pictures)} pictures, {(start + 16) / (time.time() - started):.0f} a second", flush=True)
     torch.save(out, cache)
@@ -128,12 +128,11 @@ def forward(model, ids, seen, where):
 
 def losses(model, batch):
     ids, weights, seen, where = batch
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        hidden = forward(model, ids, seen, where)
-        wanted = weights[:, 1:] > 0
-        logits = model.lm_head(hidden[:, :-1][wanted])
+    hidden = forward(model, ids, seen, where)
+    wanted = weights[:, 1:] > 0
+    logits = model.lm_head(hidden[:, :-1][wanted])
     target = ids[:, 1:][wanted]
-    each = F.cross_entropy(logits.float(), target, reduction="none")
+    each = F.cross_entropy(logits, target, reduction="none")
     return each, weights[:, 1:][wanted], logits.argmax(-1) == target, wanted
 
 
@@ -165,8 +164,9 @@ def main():
     parser = argparse.ArgumentParser()
     for name in ("data", "held-out", "instructions", "held-instructions", "tower", "out"):
         parser.add_argument(f"--{name}", type=Path, required=True)
+    parser.add_argument("--from", dest="base", type=Path, help="checkpoint that is gone on with, with its tokenizer; the tower is still --tower's")
     parser.add_argument("--minutes", type=float, default=45)
-    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--rate", type=float, default=1.5e-3)
     parser.add_argument("--seed", type=int, default=89)
     args = parser.parse_args()
@@ -174,8 +174,11 @@ def main():
     rng = np.random.default_rng(args.seed)
     read = lambda path: [json.loads(line) for line in path.read_text().splitlines()]
     told, held_told = read(args.instructions), read(args.held_instructions)
-    tokenizer = make_tokenizer(part["value"] for row in told[:20_000] for part in row["conversations"])
-    model = make_model(tokenizer)
+    if args.base:
+        tokenizer, model = AutoTokenizer.from_pretrained(args.base), LlavaForConditionalGeneration.from_pretrained(args.base)
+    else:
+        tokenizer = make_tokenizer(part["value"] for row in told[:20_000] for part in row["conversations"])
+        model = make_model(tokenizer)
     state = torch.load(args.tower)
     model.model.vision_tower.load_state_dict(state["tower"])
     tower = model.model.vision_tower
@@ -189,11 +192,14 @@ def main():
     print(f"{len(samples)} conversations of {np.mean([len(s[0]) for s in samples]):.0f} tokens on average, read in {time.time() - started:.0f} s; vocabulary {len(tokenizer)}", flush=True)
     image, pad = encoder.image, tokenizer.pad_token_id
     trained = [*model.model.multi_modal_projector.parameters(), *model.model.language_model.parameters(), *model.lm_head.parameters()]
-    optimiser = torch.optim.AdamW([
-        {"params": [p for p in trained if p.ndim > 1], "weight_decay": 0.05},
-        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0},
-    ], lr=args.rate, betas=(0.9, 0.95))
-    started, step, next_ = time.time(), 0, 0
+    # Muon (Jordan 2024) for what is multiplied by inside, at the size of AdamW's steps (Liu et al. 2025), and AdamW for words and scales.
+    inside = [p for part in (model.model.multi_modal_projector, model.model.language_model.layers) for p in part.parameters() if p.ndim > 1]
+    others = [p for p in trained if all(p is not q for q in inside)]
+    optimisers = [
+        torch.optim.Muon(inside, lr=args.rate, weight_decay=0.05, adjust_lr_fn="match_rms_adamw"),
+        torch.optim.AdamW(others, lr=args.rate, betas=(0.9, 0.95), weight_decay=0),
+    ]
+    started, step = time.time(), 0
     queue = []
     model.train()
     tower.eval()
@@ -214,21 +220,22 @@ def main():
         if done >= 1:
             break
         if not queue:
-            # Of a stretch of the file, batches of like lengths, in any order.
-            stretch = [samples[(next_ + i) % len(samples)] for i in range(32 * args.batch)]
-            next_ += len(stretch)
+            # Of a stretch of the file, as far in it as the time that has gone, batches of like lengths, in any order.
+            next_ = int(done * len(samples))
+            stretch = [samples[i % len(samples)] for i in range(next_, next_ + 32 * args.batch)]
             stretch.sort(key=lambda s: len(s[0]))
             queue = [stretch[i : i + args.batch] for i in range(0, len(stretch), args.batch)]
             rng.shuffle(queue)
         rate = args.rate * min(1, (step + 1) / 150) * (0.03 + 0.97 * 0.5 * (1 + np.cos(np.pi * done)))
-        for group in optimiser.param_groups:
+        for group in (group for optimiser in optimisers for group in optimiser.param_groups):
             group["lr"] = rate
         each, weight, right, _ = losses(model, batch_of(queue.pop(), features, image, pad))
         loss = (each * weight).sum() / weight.sum()
-        optimiser.zero_grad()
+        model.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(trained, 1.0)
-        optimiser.step()
+        for optimiser in optimisers:
+            optimiser.step()
         step += 1
         running.append(loss.item())
         if step % 25 == 0:

@@ -1,6 +1,6 @@
-"""Teaches the vision tower to read: which letters and shapes stand in each cell of 16 pixels, and where their line or outline ends.
+"""Teaches the vision tower to read: which letters and shapes stand in each cell of 16 pixels, and where in the square their line or outline ends.
 
-    python train_tower.py --data DIR --held-out DIR --out tower.pt [--minutes 40]
+    python train_tower.py --data DIR --held-out DIR --out tower.pt [--from CHECKPOINT] [--minutes 40]
 
 The heads are thrown away afterwards; what they asked for stays in the tower's 144 tokens, where the language model finds it.
 """
@@ -14,9 +14,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
-from transformers import AutoModel, FocalNetConfig
+from transformers import AutoModel, FocalNetConfig, LlavaForConditionalGeneration
 
-from documents import GRID, SIDE, SLOTS, Alphabet, labels_of, load
+from documents import CELL, GRID, SIDE, SLOTS, Alphabet, labels_of, load
 
 MEAN = 0.5
 DEVIATION = 0.5
@@ -35,16 +35,24 @@ class Reader(nn.Module):
         super().__init__()
         self.tower = AutoModel.from_config(tower_config())
         self.letters, self.shapes = len(alphabet.letters) + 1, len(alphabet.shapes) + 1
-        self.sizes = [SLOTS * self.letters, self.shapes, 4, 4]
+        self.sizes = [SLOTS * self.letters, self.shapes, 4, 4, 2]
         self.head = nn.Linear(256, 4 * sum(self.sizes))
+        # The cells' own features, four blocks earlier and at twice the resolution, are asked for their letters too.
+        self.early = nn.Linear(128, SLOTS * self.letters)
+        self.tower.encoder.stages[2].register_forward_hook(lambda _, __, out: setattr(self, "cells", out[1]))
 
     def forward(self, pixels):
         tokens = self.tower(pixels, output_hidden_states=True).hidden_states[-1]
         n, half = len(tokens), GRID // 2
         # A token's four cells.
         out = self.head(tokens).view(n, half, half, 2, 2, -1).permute(0, 1, 3, 2, 4, 5).reshape(n, GRID, GRID, -1)
-        letters, shape, words, shapes = out.split(self.sizes, -1)
-        return letters.reshape(n, GRID, GRID, SLOTS, self.letters), shape, words, shapes
+        letters, shape, *places = out.split(self.sizes, -1)
+        # Places are worked out in cells from the middle of the square, at a scale at which a network begins near them.
+        return letters.reshape(n, GRID, GRID, SLOTS, self.letters), shape, *(GRID / 4 * place for place in places)
+
+    def read_early(self):
+        """Letters as the cells' features of the last pass tell them."""
+        return self.early(self.cells).view(len(self.cells), GRID, GRID, SLOTS, self.letters)
 
 
 def pixels_of(pictures, at, rng=None):
@@ -57,31 +65,37 @@ def pixels_of(pictures, at, rng=None):
     return (x - MEAN) / DEVIATION
 
 
-def loss_of(out, target):
-    letters, shape, words, shapes = out
+def own_places():
+    """(GRID, GRID, 2): where each cell's middle lies. Nothing else tells a convolution, or the language model behind it, where it is."""
+    along = torch.arange(GRID) + 0.5 - GRID / 2
+    return torch.stack(torch.meshgrid(along, along, indexing="xy"), -1)
+
+
+def loss_of(out, early, target):
+    letters, shape, words, shapes, own = out
     t_letters, t_shape, t_words, t_shapes = target
     weight = torch.ones(letters.shape[-1])
     weight[0] = 0.05
-    loss = F.cross_entropy(letters.float().flatten(0, 3), t_letters.long().flatten(), weight=weight)
+    loss = sum(F.cross_entropy(got.flatten(0, 3), t_letters.long().flatten(), weight=weight) for got in (letters, early))
     weight = torch.ones(shape.shape[-1])
     weight[0] = 0.2
-    loss = loss + 0.5 * F.cross_entropy(shape.float().flatten(0, 2), t_shape.long().flatten(), weight=weight)
+    loss = loss + 0.5 * F.cross_entropy(shape.flatten(0, 2), t_shape.long().flatten(), weight=weight)
     for got, wanted in ((words, t_words), (shapes, t_shapes)):
         there = ~wanted[..., 0].isnan()
-        loss = loss + 0.3 * F.smooth_l1_loss(got.float()[there], wanted[there], beta=0.2)
-    return loss
+        loss = loss + 0.3 * F.smooth_l1_loss(got[there], wanted[there], beta=0.2)
+    return loss + 0.1 * F.smooth_l1_loss(own, own_places().expand_as(own), beta=0.2)
 
 
 @torch.no_grad()
-def measure(model, pictures, labels, batch=32):
+def measure(model, pictures, labels, which, batch=32):
+    """Of the documents whose numbers are `which`."""
     model.eval()
     right = np.zeros(3)
     of = np.zeros(3)
     miss = []
-    for start in range(0, len(pictures), batch):
-        at = np.arange(start, min(start + batch, len(pictures)))
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            letters, shape, words, shapes = model(pixels_of(pictures, at))
+    for start in range(0, len(which), batch):
+        at = np.array(which[start : start + batch])
+        letters, shape, words, shapes, own = model(pixels_of(pictures, at))
         t_letters, t_shape, t_words, t_shapes = (torch.from_numpy(part[at]) for part in labels)
         for i, (got, wanted) in enumerate(((letters.argmax(-1), t_letters), (shape.argmax(-1), t_shape))):
             there = wanted > 0
@@ -91,10 +105,11 @@ def measure(model, pictures, labels, batch=32):
         right[2] += (letters.argmax(-1) == t_letters).all(-1)[there].sum().item()
         of[2] += there.sum().item()
         there = ~t_words[..., 0].isnan()
-        miss.append((words.float()[there] - t_words[there]).abs().mean().item() * 16)
+        miss.append([(words[there] - t_words[there]).abs().mean().item() * CELL, (own - own_places()).abs().mean().item() * CELL])
     model.train()
     letter, figure, cell = right / of
-    return {"letters": round(letter, 4), "whole cells": round(cell, 4), "shapes": round(figure, 4), "line ends, px off": round(float(np.nanmean(miss)), 2)}
+    ends, places = np.nanmean(miss, 0)
+    return {"letters": round(letter, 4), "whole cells": round(cell, 4), "shapes": round(figure, 4), "line ends, px off": round(float(ends), 2), "own place, px off": round(float(places), 2)}
 
 
 def main():
@@ -102,6 +117,7 @@ def main():
     parser.add_argument("--data", required=True)
     parser.add_argument("--held-out", required=True)
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--from", dest="base", type=Path, help="checkpoint of a LLaVA, or what this command wrote, whose tower is gone on with")
     parser.add_argument("--minutes", type=float, default=40)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--rate", type=float, default=2e-3)
@@ -116,24 +132,32 @@ def main():
     label = lambda which: [np.stack(part) for part in zip(*(labels_of(row, alphabet) for row in which))]
     labels, held = label(rows), label(held_rows)
     model = Reader(alphabet)
+    if args.base:
+        model.tower.load_state_dict(
+            torch.load(args.base)["tower"] if args.base.is_file() else LlavaForConditionalGeneration.from_pretrained(args.base).model.vision_tower.state_dict()
+        )
     decayed = [p for p in model.parameters() if p.ndim > 1]
     plain = [p for p in model.parameters() if p.ndim <= 1]
     optimiser = torch.optim.AdamW([{"params": decayed, "weight_decay": 0.02}, {"params": plain, "weight_decay": 0}], lr=args.rate, betas=(0.9, 0.98))
-    started, step, order, shown = time.time(), 0, [], 0
+    pages, documents = ([i for i, row in enumerate(held_rows) if (row["family"] == "page") == is_page] for is_page in (True, False))
+    started, step, shown = time.time(), 0, 0
+    # Half of every batch is pages of words that cannot be guessed: they teach reading, where documents teach their templates.
+    kinds = [[i for i, row in enumerate(rows) if (row["family"] == "page") == is_page] for is_page in (True, False)]
+    orders = [[], []]
     while True:
         done = (time.time() - started) / (args.minutes * 60)
         if done >= 1:
             break
-        if len(order) < args.batch:
-            order = list(rng.permutation(len(rows)))
-        at = np.sort([order.pop() for _ in range(args.batch)])
+        for order, kind in zip(orders, kinds):
+            if len(order) < args.batch:
+                order[:] = rng.permutation(kind)
+        at = np.sort([orders[i % 2].pop() for i in range(args.batch)])
         # Warm-up, then a cosine over the time that is given.
         rate = args.rate * min(1, (step + 1) / 200) * (0.02 + 0.98 * 0.5 * (1 + np.cos(np.pi * done)))
         for group in optimiser.param_groups:
             group["lr"] = rate
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            out = model(pixels_of(pictures, at, rng))
-        loss = loss_of(out, [torch.from_numpy(part[at]) for part in labels])
+        out = model(pixels_of(pictures, at, rng))
+        loss = loss_of(out, model.read_early(), [torch.from_numpy(part[at]) for part in labels])
         optimiser.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -144,9 +168,9 @@ def main():
             spent = time.time() - started
             print(f"step {step}  loss {loss.item():.3f}  rate {rate:.5f}  {shown / spent:.1f} pictures/s  {done:.0%}, {(args.minutes * 60 - spent) / 60:.0f} min left", flush=True)
         if step % 500 == 0:
-            print(json.dumps({"step": step, **measure(model, held_pictures[::6], [part[::6] for part in held])}), flush=True)
+            print(json.dumps({"step": step, **measure(model, held_pictures, held, documents[::6]), "letters of pages": measure(model, held_pictures, held, pages[::3])["letters"]}), flush=True)
             torch.save({"tower": model.tower.state_dict(), "head": model.head.state_dict()}, args.out)
-    print(json.dumps({"step": step, "pictures": shown, "minutes": args.minutes, **measure(model, held_pictures, held)}), flush=True)
+    print(json.dumps({"step": step, "pictures": shown, "minutes": args.minutes, **measure(model, held_pictures, held, documents), "letters of pages": measure(model, held_pictures, held, pages)["letters"]}), flush=True)
     torch.save({"tower": model.tower.state_dict(), "head": model.head.state_dict()}, args.out)
 
 

@@ -1,9 +1,10 @@
-import { keptPrompt, MAX_REVIEWS, review, REVIEWED_PAGE_CHARS, type Review } from '../contracts/feedback.ts';
+import { MAX_REVIEWS, review, REVIEWED_PAGE_CHARS, type Review } from '../contracts/feedback.ts';
 import { listCursor, listPlace } from '../contracts/list-cursor.ts';
 import type { FeedbackLedger, ReviewedQuestion } from '../ports/feedback-ledger.ts';
 import { SightlineError } from '../runtime/errors.ts';
 import type { LedgerClient } from './redis-ledger-client.ts';
 import { tenantTag, type LedgerKeys } from './redis-ledger-keys.ts';
+import { unpackedPrompt } from './redis-ledger-prompt.ts';
 import { QUESTION_PRELUDE } from './redis-ledger-question-scripts.ts';
 import { toQuestion } from './redis-ledger-questions.ts';
 import { asFields, asList, asText } from './redis-ledger-reply.ts';
@@ -41,7 +42,7 @@ const READ_REVIEWED = redisScript(
 );
 
 /**
- * Ledger's methods on reviews, on Redis, in the questions' slot. Of a question: `prompt` (JSON), `reviews` (hash of reviewer to
+ * Ledger's methods on reviews, on Redis, in the questions' slot. Of a question: `prompt` (as `packedPrompt` writes it), `reviews` (hash of reviewer to
  * its time in 16 digits, a space, and JSON). Over all: `reviewed` (by finishedAt), `review-places` (members by the latest review,
  * in the order of a listing). A reviewed question is in `reviewed` instead of `finished`.
  */
@@ -53,8 +54,8 @@ export function redisFeedback(client: LedgerClient, { questions: keys }: LedgerK
     const [record, prompt, reviews] = asList(await client.run(READ_REVIEWED, [ofRecord, ofPrompt, ofReviews], []));
     const question = toQuestion(id, asFields(record));
     if (!question) return null;
-    const json = asText(prompt);
-    return { question, reviews: toReviews(reviews), prompt: json === '' ? null : keptPrompt.parse(JSON.parse(json)) };
+    const packed = asText(prompt);
+    return { question, reviews: toReviews(reviews), prompt: packed === '' ? null : unpackedPrompt(packed) };
   };
 
   return {

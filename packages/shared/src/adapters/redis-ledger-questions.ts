@@ -6,6 +6,7 @@ import type { OutboxMessage } from '../ports/webhook-ledger.ts';
 import { SightlineError } from '../runtime/errors.ts';
 import type { LedgerClient } from './redis-ledger-client.ts';
 import { tenantTag, type LedgerKeys } from './redis-ledger-keys.ts';
+import { packedPrompt } from './redis-ledger-prompt.ts';
 import * as scripts from './redis-ledger-question-scripts.ts';
 import { asFields, asList, asNumber, asText } from './redis-ledger-reply.ts';
 import { messageArguments } from './redis-ledger-webhooks.ts';
@@ -139,7 +140,7 @@ export function redisQuestions(client: LedgerClient, { questions: keys, outbox }
       const outcome = end.status === 'answered' ? ['result', JSON.stringify(end.result)] : ['error', JSON.stringify(end.error)];
       const events = [...end.events, doneEvent(status, message.messageId)].map((event) => JSON.stringify(event));
       const cited = end.status === 'answered' ? [...new Set(end.citedAssets)].map(assetTag) : [];
-      const prompt = end.status === 'answered' && end.prompt ? JSON.stringify(end.prompt) : '';
+      const prompt = end.status === 'answered' && end.prompt ? packedPrompt(end.prompt) : '';
       const told = [prompt, events.length, ...events, cited.length, ...cited, ...messageArguments(message)];
       const args = [questionId, token, randomUUID(), at, status, ...outcome, ...told];
       return deliveriesOf(await client.run(scripts.FINISH_QUESTION, [...keysOf(questionId), ...outbox], args));

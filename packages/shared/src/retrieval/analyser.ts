@@ -145,7 +145,7 @@ export function codesIn(text: string): string[] {
 }
 
 /** A word and the number behind it, in folded text, with what may be the number's unit. */
-const NUMBERED = /(?<![\p{L}\p{N}\-])(\p{L}{3,}) +(\d{1,5})(?![\p{L}\p{N}%°€$]|[.,\-\/:]\p{N})(?: +(\p{L}{1,4})(?!\p{L}))?/gu;
+const NUMBERED = /(?<![\p{L}\p{N}-])(\p{L}{3,}) +(\d{1,5})(?![\p{L}\p{N}%°€$]|[.,\-/:]\p{N})(?: +(\p{L}{1,4})(?!\p{L}))?/gu;
 
 /**
  * What a text names by a noun and a number too short to be a code: `problem 480`, `iphone 15`, stemmed and folded. A number that is followed by its unit, or
