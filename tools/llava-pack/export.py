@@ -90,6 +90,8 @@ def main():
             write_json(pack / "sightline.json", about)
         out.parent.mkdir(parents=True, exist_ok=True)
         if out.exists():
+            if (out / "README.md").exists():
+                shutil.copy(out / "README.md", pack)
             shutil.rmtree(out)
         pack.rename(out)
     size = sum(file.stat().st_size for file in out.rglob("*") if file.is_file())
@@ -109,7 +111,7 @@ def arguments():
     parser.add_argument("--languages", help="ISO 639-1, comma-separated")
     parser.add_argument("--adapter", type=Path, help="a LoRA of peft's, merged and written beside the pack's own graphs")
     parser.add_argument("--adapter-name", help="by default the adapter's directory")
-    parser.add_argument("--replace", action="store_true", help="OUT may be there")
+    parser.add_argument("--replace", action="store_true", help="OUT may be there; its model card stays")
     args = parser.parse_args()
     args.name = args.name or args.out.name
     args.adapter_name = args.adapter_name or (args.adapter.name if args.adapter else None)

@@ -7,7 +7,8 @@ const DIGITS = '0123456789';
 const COLOURS = ['#1c2430', '#1c2430', '#1c2430', '#1a56b0', '#1d7a3a', '#7b3fa0', '#b3261e'];
 const GROUNDS = ['#ffffff', '#ffffff', '#ffffff', '#f3f5f8', '#fff8d6', '#eef7ea', '#e6eaf0'];
 
-const of = (random, letters, low, high) => Array.from({ length: draw.int(random, low, high) }, () => draw.one(random, [...letters])).join('');
+const of = (random, letters, low, high) =>
+  Array.from({ length: draw.int(random, low, high) }, () => draw.one(random, [...letters])).join('');
 
 const FORMS = [
   (r) => of(r, DIGITS, 1, 4),
@@ -32,11 +33,11 @@ export function page(random) {
     [480, 480],
   ]);
   const sheet = new Sheet(width, height, draw.one(random, GROUNDS));
-  for (let y = draw.int(random, 16, 50); ; ) {
+  for (let y = draw.int(random, 16, 50); ;) {
     const size = draw.int(random, 12, 27);
     if (y + size * 1.3 > height) break;
     const look = { font: draw.one(random, ['regular', 'regular', 'bold', 'mono']), colour: draw.one(random, COLOURS) };
-    for (let x = draw.int(random, 6, 90); ; ) {
+    for (let x = draw.int(random, 6, 90); ;) {
       const words = draw.one(random, FORMS)(random);
       // No letter of these fonts is wider than this.
       if (x + words.length * size * 0.75 > width - 6) break;

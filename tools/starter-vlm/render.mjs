@@ -75,7 +75,9 @@ let done = 0;
 for (const family of [...Object.keys(FAMILIES), 'page']) {
   for (let index = 0, made = 0; made < Number(values[family]); index += 1) {
     const document =
-      family === 'page' ? page(seeded(Number(values.seed) ^ seedOf(`page/${index}`))) : makeDocument(family, index, Number(values.seed));
+      family === 'page'
+        ? page(seeded(Number(values.seed) ^ seedOf(`page/${index}`)))
+        : makeDocument(family, index, Number(values.seed));
     if (family !== 'page' && isHeldOut(document.cell) !== values['held-out']) continue;
     const random = seeded(Number(values.seed) * 7 + index);
     const [, width, height] = /width="(\d+)" height="(\d+)"/.exec(document.svg).map(Number);
