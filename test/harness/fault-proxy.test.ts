@@ -140,3 +140,16 @@ test('a caller that goes while it is stalled takes its connection to the server 
   expect(committed.length).toBeLessThanOrEqual(1);
   await until(() => sockets.every((socket) => socket.destroyed));
 });
+
+test('a connection that ends while it is stalled holds up nobody, for as long as the stall lasts', async () => {
+  const caller = await call();
+  caller.send('a');
+  await until(() => caller.received === 'ok a\n');
+  proxy.set({ kind: 'stall' });
+  caller.send('b');
+  await sleep(50);
+  for (const socket of sockets) socket.destroy();
+  await until(() => caller.isOver);
+  await sleep(50);
+  expect(committed).toEqual(['a']);
+});

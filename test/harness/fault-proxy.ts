@@ -98,7 +98,11 @@ async function pass(from: Socket, to: Socket, state: State, way: 'requests' | 'a
   try {
     for await (const chunk of from as AsyncIterable<Buffer>) {
       if (state.fault.kind !== 'none') state.met += 1;
-      while (state.fault.kind === 'stall') await changed(state, from);
+      while (state.fault.kind === 'stall') {
+        // Nothing changes for a connection that is gone: waiting on would never let go of the event loop.
+        if (from.destroyed) return;
+        await changed(state, from);
+      }
       const { fault } = state;
       let room = chunk.length;
       if (fault.kind === 'delay') await sleep(fault.latencyMs);
