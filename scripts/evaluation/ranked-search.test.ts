@@ -70,6 +70,8 @@ test('another k of the rank fusion is worked out from the ranks; an exact code s
   expect(withRrfK(coded, 60)[0]).toBe('z');
   const named = [...coded, result('n', { image: [null, 0], text: [null, 0], named: true })];
   expect(withRrfK(named, 60).slice(0, 2)).toEqual(['z', 'n']);
+  const both = [...named, result('zz', { image: [null, 0], text: [null, 0], code: true, named: true })];
+  expect(withRrfK(both, 60).slice(0, 3)).toEqual(['zz', 'z', 'n']);
   // Equal scores go by id.
   const equal = [result('y', { image: [1, 0], text: [2, 0] }), result('x', { image: [2, 0], text: [1, 0] })];
   expect(withRrfK(equal, 60)).toEqual(['x', 'y']);

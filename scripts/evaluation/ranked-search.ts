@@ -69,7 +69,7 @@ function cosinesOf(explain: Explanation | undefined): Cosines {
 }
 
 function firstOf(explain: Explanation | undefined): number {
-  return explain?.code ? 2 : explain?.named ? 1 : 0;
+  return Number(explain?.code === true) * 2 + Number(explain?.named === true);
 }
 
 /** As the product orders: codes, numbered names, score, then the id. */

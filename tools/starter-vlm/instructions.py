@@ -77,12 +77,17 @@ def with_marks(answer, boxes, cite):
     return out + stop
 
 
+def bushings_of(plate):
+    """(colour, box) of each."""
+    return [(HEX[s["shape"].split()[1]], s["box"]) for s in plate["shapes"] if s["shape"].startswith("circle #") and s["shape"].split()[1] in HEX]
+
+
 def more_questions(row):
     """Questions beside the sample's: (en, zh, answer en, answer zh, boxes). They teach to find places, colours and rows."""
     family, title = row["family"], row["record"]["attributes"]["sku"]
     shapes = row["shapes"]
     if family == "plate":
-        holes = [(HEX[s["shape"].split()[1]], s["box"]) for s in shapes if s["shape"].startswith("circle #") and s["shape"].split()[1] in HEX]
+        holes = bushings_of(row)
         for place, at in (("leftmost", lambda b: b[0]), ("rightmost", lambda b: -b[2])):
             first, second = sorted((at(b) for _, b in holes))[:2]
             if abs(first - second) < 10:
@@ -122,8 +127,7 @@ def questions_of(row):
 def drawn_of(row):
     """A plate's bushings and a radiograph's vertebrae as (name, box), from the top and the left."""
     if row["family"] == "plate":
-        holes = [(HEX[s["shape"].split()[1]], s["box"]) for s in row["shapes"] if s["shape"].startswith("circle #") and s["shape"].split()[1] in HEX]
-        return sorted(holes, key=lambda hole: (round(hole[1][1] / 12), hole[1][0]))
+        return sorted(bushings_of(row), key=lambda hole: (round(hole[1][1] / 12), hole[1][0]))
     if row["family"] == "xray":
         states = [(s["shape"].split()[1], s["box"]) for s in row["shapes"] if s["shape"].startswith("vertebra")]
         return [(f"L{i}" if state == "null" else f"L{i} {state}", box) for i, (state, box) in enumerate(states, 1)]

@@ -86,6 +86,11 @@ def loss_of(out, early, target):
     return loss + 0.1 * F.smooth_l1_loss(own, own_places().expand_as(own), beta=0.2)
 
 
+def pages_and_documents(rows):
+    """Numbers of the pages, and of all others."""
+    return [[i for i, row in enumerate(rows) if (row["family"] == "page") == is_page] for is_page in (True, False)]
+
+
 @torch.no_grad()
 def measure(model, pictures, labels, which, batch=32):
     """Of the documents whose numbers are `which`."""
@@ -139,10 +144,17 @@ def main():
     decayed = [p for p in model.parameters() if p.ndim > 1]
     plain = [p for p in model.parameters() if p.ndim <= 1]
     optimiser = torch.optim.AdamW([{"params": decayed, "weight_decay": 0.02}, {"params": plain, "weight_decay": 0}], lr=args.rate, betas=(0.9, 0.98))
-    pages, documents = ([i for i, row in enumerate(held_rows) if (row["family"] == "page") == is_page] for is_page in (True, False))
+    pages, documents = pages_and_documents(held_rows)
+
+    def tell(every=1, **said):
+        """Measures one picture in `every`, and keeps the weights."""
+        read = {name: measure(model, held_pictures, held, which[::every]) for name, which in (("documents", documents), ("pages", pages))}
+        print(json.dumps({**said, **read["documents"], "letters of pages": read["pages"]["letters"]}), flush=True)
+        torch.save({"tower": model.tower.state_dict(), "head": model.head.state_dict()}, args.out)
+
     started, step, shown = time.time(), 0, 0
     # Half of every batch is pages of words that cannot be guessed: they teach reading, where documents teach their templates.
-    kinds = [[i for i, row in enumerate(rows) if (row["family"] == "page") == is_page] for is_page in (True, False)]
+    kinds = pages_and_documents(rows)
     orders = [[], []]
     while True:
         done = (time.time() - started) / (args.minutes * 60)
@@ -168,10 +180,8 @@ def main():
             spent = time.time() - started
             print(f"step {step}  loss {loss.item():.3f}  rate {rate:.5f}  {shown / spent:.1f} pictures/s  {done:.0%}, {(args.minutes * 60 - spent) / 60:.0f} min left", flush=True)
         if step % 500 == 0:
-            print(json.dumps({"step": step, **measure(model, held_pictures, held, documents[::6]), "letters of pages": measure(model, held_pictures, held, pages[::3])["letters"]}), flush=True)
-            torch.save({"tower": model.tower.state_dict(), "head": model.head.state_dict()}, args.out)
-    print(json.dumps({"step": step, "pictures": shown, "minutes": args.minutes, **measure(model, held_pictures, held, documents), "letters of pages": measure(model, held_pictures, held, pages)["letters"]}), flush=True)
-    torch.save({"tower": model.tower.state_dict(), "head": model.head.state_dict()}, args.out)
+            tell(every=6, step=step)
+    tell(step=step, pictures=shown, minutes=args.minutes)
 
 
 if __name__ == "__main__":

@@ -42,9 +42,9 @@ const READ_REVIEWED = redisScript(
 );
 
 /**
- * Ledger's methods on reviews, on Redis, in the questions' slot. Of a question: `prompt` (as `packedPrompt` writes it), `reviews` (hash of reviewer to
- * its time in 16 digits, a space, and JSON). Over all: `reviewed` (by finishedAt), `review-places` (members by the latest review,
- * in the order of a listing). A reviewed question is in `reviewed` instead of `finished`.
+ * Ledger's methods on reviews, on Redis, in the questions' slot. Of a question: `prompt` (as `packedPrompt` writes it), `reviews`
+ * (hash of reviewer to its time in 16 digits, a space, and JSON). Over all: `reviewed` (by finishedAt), `review-places` (members
+ * by the latest review, in the order of a listing). A reviewed question is in `reviewed` instead of `finished`.
  */
 export function redisFeedback(client: LedgerClient, { questions: keys }: LedgerKeys) {
   const reviewPlaces = keys.shared[10] ?? '';

@@ -56,8 +56,9 @@ export async function findCandidates(
   };
   const names = plan.legs.filter((name) => (name === 'keywords' ? keywords.length > 0 : vectors[name] !== null));
   const legs = names.map((name) => legOf(name, vectors[name], keywords, plan.k[name]));
-  const codes = plan.legs.includes('keywords') && plan.words ? codesIn(plan.words).slice(0, MOST_CODES) : [];
-  const numberedNames = plan.legs.includes('keywords') && plan.words ? numberedNamesIn(plan.words).slice(0, MOST_CODES) : [];
+  const naming = plan.legs.includes('keywords') ? (plan.words ?? '') : '';
+  const codes = codesIn(naming).slice(0, MOST_CODES);
+  const numberedNames = numberedNamesIn(naming).slice(0, MOST_CODES);
   const [answers, named] = await Promise.all([
     deps.index.search(context.tenant, request.filter, legs),
     // Ids are case-sensitive and codes are folded, so the words are tried as they were typed.
