@@ -12,6 +12,8 @@ CELL = 16
 GRID = SIDE // CELL
 SLOTS = 4
 """Letters that a cell can hold, left to right; of the drawings' smallest print three fit."""
+FINE = 8
+"""Pixels of a fine cell, whose halves, left and right, are each labelled with the one letter that stands there."""
 
 
 def load(folder):
@@ -43,9 +45,15 @@ def _is_part(box):
     return (box[2] - box[0]) * (box[3] - box[1]) < 0.2 * SIDE * SIDE
 
 
+def stacked(labels):
+    """Of a list of `labels_of`, arrays with the documents first."""
+    return {name: np.stack([part[name] for part in labels]) for name in labels[0]}
+
+
 def labels_of(row, alphabet):
-    """letters (GRID, GRID, SLOTS), shape (GRID, GRID), and of both a box (GRID, GRID, 4) in cells from the middle of the square, NaN where there is none:
-    `words` is the line of print that crosses the cell, `shapes` the smallest shape over its centre."""
+    """`letters` (GRID, GRID, SLOTS), which are also the `cell`'s, `shape` (GRID, GRID), and of both a box (GRID, GRID, 4) in cells from the middle of the
+    square, NaN where there is none: `words` is the line of print that crosses the cell, `shapes` the smallest shape over its centre. `fine` is of fine
+    cells."""
     letter_of = {c: i + 1 for i, c in enumerate(alphabet.letters)}
     shape_of = {s: i + 1 for i, s in enumerate(alphabet.shapes)}
     letters = np.zeros((GRID, GRID, SLOTS), np.uint8)
@@ -54,8 +62,10 @@ def labels_of(row, alphabet):
     shapes = np.full((GRID, GRID, 4), np.nan, np.float32)
     held = {}
     for line in row["words"]:
-        for c, (x1, y1, x2, y2) in zip(line["letters"], line["boxes"]):
-            at = (int((y1 + y2) / 2 // CELL), int((x1 + x2) / 2 // CELL))
+        # All its letters are in one row of cells, also points and commas.
+        middle = int((line["box"][1] + line["box"][3]) / 2 // CELL)
+        for c, (x1, _, x2, _) in zip(line["letters"], line["boxes"]):
+            at = (middle, int((x1 + x2) / 2 // CELL))
             held.setdefault(at, []).append(((x1 + x2) / 2, letter_of.get(c, 0)))
             words[at] = _in_cells(line["box"])
     for at, found in held.items():
@@ -70,7 +80,22 @@ def labels_of(row, alphabet):
         for at in cells:
             shape[at] = shape_of.get(s["shape"], 0)
             shapes[at] = _in_cells(s["box"])
-    return letters, shape, words, shapes
+    return {"letters": letters, "cell": letters, "shape": shape, "words": words, "shapes": shapes, "fine": _fine_letters_of(row, letter_of)}
+
+
+def _fine_letters_of(row, letter_of):
+    """(SIDE / FINE, SIDE / FINE, 2): the letter whose line has its middle in a fine cell, and that stands in its left, or its right, half."""
+    out = np.zeros((SIDE // FINE, SIDE // FINE, 2), np.uint8)
+    half = FINE / 2
+    for line in row["words"]:
+        middle = int((line["box"][1] + line["box"][3]) / 2 // FINE)
+        for c, (x1, _, x2, _) in zip(line["letters"], line["boxes"]):
+            # Halves whose middle it covers, and the one that its own middle is in.
+            halves = {h for h in range(int(np.ceil(x1 / half - 0.5)), int(np.floor(x2 / half - 0.5)) + 1)} | {int((x1 + x2) / 2 // half)}
+            for h in halves:
+                if 0 <= h < 2 * len(out):
+                    out[middle, h // 2, h % 2] = letter_of.get(c, 0)
+    return out
 
 
 def _area(box):

@@ -195,7 +195,7 @@ class Maker:
     def lesson(self, n):
         """Some of a picture's questions, some of its lines by their words and by their place, what is drawn, and all lines."""
         rng = self.rng
-        family = rng.choices(["icon", "page", rng.choice(self.families)], [1, 30, 69])[0]
+        family = rng.choices(["icon", "page", rng.choice(self.families)], [1, 15, 84])[0]
         at = rng.choice(self.by_family[family])
         row = self.rows[at]
         lang = "zh" if rng.random() < 0.3 else "en"
@@ -213,7 +213,7 @@ class Maker:
         if drawn := drawn_of(row):
             turns.append((f"Question:\n{DRAWN[lang]}", "\n".join(f"{name} {mark(box)}" for name, box in drawn)))
         told = [q for q in questions_of(row) if q[0] == "picture"] if row["record"] else []
-        for _, question, answer, boxes, steps in rng.sample(told, min(5, len(told))):
+        for _, question, answer, boxes, steps in rng.sample(told, min(8, len(told))):
             turns.append(self.turn(question, answer, boxes, steps, 1, lang))
         rng.shuffle(turns)
         # Last, else all others could be answered from it without a look.

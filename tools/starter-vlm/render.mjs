@@ -37,7 +37,7 @@ const write = (stream, data) => stream.write(data) || new Promise((resolve) => s
 /** Most drawings fill the square as the pipeline letterboxes them; the others stand smaller somewhere in it. */
 function placeOf(random, width, height) {
   const fit = SIDE / Math.max(width, height);
-  const scale = random() < 0.5 ? fit : fit * (0.72 + 0.28 * random());
+  const scale = random() < 0.7 ? fit : fit * (0.85 + 0.15 * random());
   const [w, h] = [Math.round(width * scale), Math.round(height * scale)];
   const isFit = scale === fit;
   const left = isFit ? Math.floor((SIDE - w) / 2) : Math.floor(random() * (SIDE - w + 1));

@@ -41,22 +41,17 @@ def make_model(tokenizer):
 
 
 @torch.no_grad()
-def features_of(tower, pictures, cache, every=2_000):
-    """(n, TOKENS, 256) in bfloat16, worked out once and kept in `cache`."""
-    cache = Path(cache)
-    if cache.exists():
-        kept = torch.load(cache)
-        if len(kept) == len(pictures):
-            return kept
+def features_of(tower, pictures, samples, every=2_000):
+    """(n, TOKENS, 256) in bfloat16, of the pictures that `samples` show; of the others nothing that counts."""
+    shown = np.array(sorted({at for _, _, pictures in samples for at in pictures}))
     tower.eval()
     out = torch.empty(len(pictures), TOKENS, 256, dtype=torch.bfloat16)
     started = time.time()
-    for start in range(0, len(pictures), 16):
-        at = np.arange(start, min(start + 16, len(pictures)))
-        out[start : start + len(at)] = tower(pixels_of(pictures, at), output_hidden_states=True).hidden_states[-1].bfloat16()
+    for start in range(0, len(shown), 16):
+        at = shown[start : start + 16]
+        out[at] = tower(pixels_of(pictures, at), output_hidden_states=True).hidden_states[-1].bfloat16()
         if start % every == 0:
-            print(f"features of {start} of {len(pictures)} pictures, {(start + 16) / (time.time() - started):.0f} a second", flush=True)
-    torch.save(out, cache)
+            print(f"features of {start} of {len(shown)} pictures, {(start + 16) / (time.time() - started):.0f} a second", flush=True)
     return out
 
 
@@ -166,7 +161,7 @@ def main():
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--from", dest="base", type=Path, help="checkpoint that is gone on with, with its tokenizer; the tower is still --tower's")
     parser.add_argument("--minutes", type=float, default=45)
-    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--rate", type=float, default=1.5e-3)
     parser.add_argument("--seed", type=int, default=89)
     args = parser.parse_args()
@@ -182,21 +177,20 @@ def main():
     state = torch.load(args.tower)
     model.model.vision_tower.load_state_dict(state["tower"])
     tower = model.model.vision_tower
-    features = features_of(tower, load(args.data)[1], args.tower.with_suffix(".train-features"))
-    held_features = features_of(tower, load(args.held_out)[1], args.tower.with_suffix(".held-features"))
     encoder = Encoder(tokenizer)
     started = time.time()
     # In the order of the file: short lessons first, if it begins with them.
     samples = [s for s in map(encoder.encode, told) if len(s[0]) <= CONTEXT]
     held = [s for s in map(encoder.encode, held_told) if len(s[0]) <= CONTEXT]
     print(f"{len(samples)} conversations of {np.mean([len(s[0]) for s in samples]):.0f} tokens on average, read in {time.time() - started:.0f} s; vocabulary {len(tokenizer)}", flush=True)
+    features, held_features = features_of(tower, load(args.data)[1], samples), features_of(tower, load(args.held_out)[1], held)
     image, pad = encoder.image, tokenizer.pad_token_id
     trained = [*model.model.multi_modal_projector.parameters(), *model.model.language_model.parameters(), *model.lm_head.parameters()]
     # Muon (Jordan 2024) for what is multiplied by inside, at the size of AdamW's steps (Liu et al. 2025), and AdamW for words and scales.
     inside = [p for part in (model.model.multi_modal_projector, model.model.language_model.layers) for p in part.parameters() if p.ndim > 1]
     others = [p for p in trained if all(p is not q for q in inside)]
     optimisers = [
-        torch.optim.Muon(inside, lr=args.rate, weight_decay=0.05, adjust_lr_fn="match_rms_adamw"),
+        torch.optim.Muon(inside, lr=args.rate, weight_decay=0.05, ns_steps=3, adjust_lr_fn="match_rms_adamw"),
         torch.optim.AdamW(others, lr=args.rate, betas=(0.9, 0.95), weight_decay=0),
     ]
     started, step = time.time(), 0
@@ -222,7 +216,7 @@ def main():
         if not queue:
             # Of a stretch of the file, as far in it as the time that has gone, batches of like lengths, in any order.
             next_ = int(done * len(samples))
-            stretch = [samples[i % len(samples)] for i in range(next_, next_ + 32 * args.batch)]
+            stretch = [samples[i % len(samples)] for i in range(next_, next_ + 64 * args.batch)]
             stretch.sort(key=lambda s: len(s[0]))
             queue = [stretch[i : i + args.batch] for i in range(0, len(stretch), args.batch)]
             rng.shuffle(queue)
@@ -238,11 +232,11 @@ def main():
             optimiser.step()
         step += 1
         running.append(loss.item())
-        if step % 25 == 0:
+        if step % 50 == 0:
             spent = time.time() - started
             print(f"step {step}  loss {np.mean(running):.3f}  rate {rate:.5f}  {step * args.batch / spent:.1f} conversations/s  {done:.0%}, {(args.minutes * 60 - spent) / 60:.0f} min left", flush=True)
             running = []
-        if step % 250 == 0:
+        if step % 500 == 0:
             print(json.dumps({"step": step, **measure(model, held[:160], held_features, image, pad)}), flush=True)
             save()
     print(json.dumps({"step": step, "conversations": step * args.batch, "minutes": args.minutes, **measure(model, held, held_features, image, pad)}), flush=True)

@@ -8,6 +8,7 @@ The heads are thrown away afterwards; what they asked for stays in the tower's 1
 import argparse
 import json
 import time
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ import torch.nn.functional as F
 from torch import nn
 from transformers import AutoModel, FocalNetConfig, LlavaForConditionalGeneration
 
-from documents import CELL, GRID, SIDE, SLOTS, Alphabet, labels_of, load
+from documents import CELL, FINE, GRID, SIDE, SLOTS, Alphabet, labels_of, load, stacked
 
 MEAN = 0.5
 DEVIATION = 0.5
@@ -31,28 +32,34 @@ def tower_config():
 
 
 class Reader(nn.Module):
+    """The tower with what asks it. Letters are asked for at three depths: of the features of 8 pixels which one stands right there, for which nothing has to
+    be counted or ordered; of a cell's own features, and of the tokens, which ones stand in a cell."""
+
     def __init__(self, alphabet):
         super().__init__()
         self.tower = AutoModel.from_config(tower_config())
+        # The same, as fused loops: a sixth faster.
+        self.fused = torch.compile(self.tower, dynamic=False)
         self.letters, self.shapes = len(alphabet.letters) + 1, len(alphabet.shapes) + 1
         self.sizes = [SLOTS * self.letters, self.shapes, 4, 4, 2]
-        self.head = nn.Linear(256, 4 * sum(self.sizes))
-        # The cells' own features, four blocks earlier and at twice the resolution, are asked for their letters too.
-        self.early = nn.Linear(128, SLOTS * self.letters)
-        self.tower.encoder.stages[2].register_forward_hook(lambda _, __, out: setattr(self, "cells", out[1]))
+        self.heads = nn.ModuleDict({"fine": nn.Linear(64, 2 * self.letters), "cell": nn.Linear(128, SLOTS * self.letters), "token": nn.Linear(256, 4 * sum(self.sizes))})
+        for stage, name in ((1, "fine"), (2, "cell")):
+            self.tower.encoder.stages[stage].register_forward_hook(lambda _, __, out, name=name: setattr(self, f"{name}_features", out[1]))
 
     def forward(self, pixels):
-        tokens = self.tower(pixels, output_hidden_states=True).hidden_states[-1]
+        tokens = (self.fused if self.training else self.tower)(pixels, output_hidden_states=True).hidden_states[-1]
         n, half = len(tokens), GRID // 2
         # A token's four cells.
-        out = self.head(tokens).view(n, half, half, 2, 2, -1).permute(0, 1, 3, 2, 4, 5).reshape(n, GRID, GRID, -1)
+        out = self.heads["token"](tokens).view(n, half, half, 2, 2, -1).permute(0, 1, 3, 2, 4, 5).reshape(n, GRID, GRID, -1)
         letters, shape, *places = out.split(self.sizes, -1)
-        # Places are worked out in cells from the middle of the square, at a scale at which a network begins near them.
-        return letters.reshape(n, GRID, GRID, SLOTS, self.letters), shape, *(GRID / 4 * place for place in places)
-
-    def read_early(self):
-        """Letters as the cells' features of the last pass tell them."""
-        return self.early(self.cells).view(len(self.cells), GRID, GRID, SLOTS, self.letters)
+        return {
+            "fine": self.heads["fine"](self.fine_features).view(n, SIDE // FINE, SIDE // FINE, 2, self.letters),
+            "cell": self.heads["cell"](self.cell_features).view(n, GRID, GRID, SLOTS, self.letters),
+            "letters": letters.reshape(n, GRID, GRID, SLOTS, self.letters),
+            "shape": shape,
+            # Places are worked out in cells from the middle of the square, at a scale at which a network begins near them.
+            **{name: GRID / 4 * place for name, place in zip(("words", "shapes", "own"), places)},
+        }
 
 
 def pixels_of(pictures, at, rng=None):
@@ -71,19 +78,20 @@ def own_places():
     return torch.stack(torch.meshgrid(along, along, indexing="xy"), -1)
 
 
-def loss_of(out, early, target):
-    letters, shape, words, shapes, own = out
-    t_letters, t_shape, t_words, t_shapes = target
-    weight = torch.ones(letters.shape[-1])
-    weight[0] = 0.05
-    loss = sum(F.cross_entropy(got.flatten(0, 3), t_letters.long().flatten(), weight=weight) for got in (letters, early))
-    weight = torch.ones(shape.shape[-1])
-    weight[0] = 0.2
-    loss = loss + 0.5 * F.cross_entropy(shape.flatten(0, 2), t_shape.long().flatten(), weight=weight)
-    for got, wanted in ((words, t_words), (shapes, t_shapes)):
-        there = ~wanted[..., 0].isnan()
-        loss = loss + 0.3 * F.smooth_l1_loss(got[there], wanted[there], beta=0.2)
-    return loss + 0.1 * F.smooth_l1_loss(own, own_places().expand_as(own), beta=0.2)
+def target_of(labels, at):
+    return {name: torch.from_numpy(part[at]) for name, part in labels.items()}
+
+
+def loss_of(out, target):
+    loss = 0.1 * F.smooth_l1_loss(out["own"], own_places().expand_as(out["own"]), beta=0.2)
+    for name, share, nothing in (("fine", 1, 0.05), ("cell", 1, 0.05), ("letters", 1, 0.05), ("shape", 0.5, 0.2)):
+        weight = torch.ones(out[name].shape[-1])
+        weight[0] = nothing
+        loss = loss + share * F.cross_entropy(out[name].flatten(0, -2), target[name].long().flatten(), weight=weight)
+    for name in ("words", "shapes"):
+        there = ~target[name][..., 0].isnan()
+        loss = loss + 0.3 * F.smooth_l1_loss(out[name][there], target[name][there], beta=0.2)
+    return loss
 
 
 def pages_and_documents(rows):
@@ -93,28 +101,22 @@ def pages_and_documents(rows):
 
 @torch.no_grad()
 def measure(model, pictures, labels, which, batch=32):
-    """Of the documents whose numbers are `which`."""
+    """Of the documents whose numbers are `which`: shares of what is there that is named rightly, and misses in pixels."""
     model.eval()
-    right = np.zeros(3)
-    of = np.zeros(3)
-    miss = []
+    right, of, miss = Counter(), Counter(), []
     for start in range(0, len(which), batch):
         at = np.array(which[start : start + batch])
-        letters, shape, words, shapes, own = model(pixels_of(pictures, at))
-        t_letters, t_shape, t_words, t_shapes = (torch.from_numpy(part[at]) for part in labels)
-        for i, (got, wanted) in enumerate(((letters.argmax(-1), t_letters), (shape.argmax(-1), t_shape))):
-            there = wanted > 0
-            right[i] += (got[there] == wanted[there]).sum().item()
-            of[i] += there.sum().item()
-        there = t_letters.amax(-1) > 0
-        right[2] += (letters.argmax(-1) == t_letters).all(-1)[there].sum().item()
-        of[2] += there.sum().item()
-        there = ~t_words[..., 0].isnan()
-        miss.append([(words[there] - t_words[there]).abs().mean().item() * CELL, (own - own_places()).abs().mean().item() * CELL])
+        out, target = model(pixels_of(pictures, at)), target_of(labels, at)
+        for name in ("fine", "cell", "letters", "shape"):
+            there = target[name] > 0
+            right[name] += (out[name].argmax(-1)[there] == target[name][there]).sum().item()
+            of[name] += there.sum().item()
+        there = ~target["words"][..., 0].isnan()
+        miss.append([(out["words"][there] - target["words"][there]).abs().mean().item() * CELL, (out["own"] - own_places()).abs().mean().item() * CELL])
     model.train()
-    letter, figure, cell = right / of
     ends, places = np.nanmean(miss, 0)
-    return {"letters": round(letter, 4), "whole cells": round(cell, 4), "shapes": round(figure, 4), "line ends, px off": round(float(ends), 2), "own place, px off": round(float(places), 2)}
+    shares = {name: round(right[name] / of[name], 4) for name in of if of[name]}
+    return {**shares, "line ends, px off": round(float(ends), 2), "own place, px off": round(float(places), 2)}
 
 
 def main():
@@ -124,7 +126,7 @@ def main():
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--from", dest="base", type=Path, help="checkpoint of a LLaVA, or what this command wrote, whose tower is gone on with")
     parser.add_argument("--minutes", type=float, default=40)
-    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--seed", type=int, default=88)
     args = parser.parse_args()
@@ -134,23 +136,28 @@ def main():
     held_rows, held_pictures = load(args.held_out)
     alphabet = Alphabet.of(rows)
     print(f"{len(rows)} documents, {len(alphabet.letters)} letters, {len(alphabet.shapes)} shapes: {alphabet.shapes}", flush=True)
-    label = lambda which: [np.stack(part) for part in zip(*(labels_of(row, alphabet) for row in which))]
-    labels, held = label(rows), label(held_rows)
+    labels, held = (stacked([labels_of(row, alphabet) for row in which]) for which in (rows, held_rows))
     model = Reader(alphabet)
-    if args.base:
-        model.tower.load_state_dict(
-            torch.load(args.base)["tower"] if args.base.is_file() else LlavaForConditionalGeneration.from_pretrained(args.base).model.vision_tower.state_dict()
-        )
+    if args.base and args.base.is_dir():
+        model.tower.load_state_dict(LlavaForConditionalGeneration.from_pretrained(args.base).model.vision_tower.state_dict())
+    elif args.base:
+        kept = torch.load(args.base)
+        model.tower.load_state_dict(kept["tower"])
+        # Heads know their letters by number.
+        if kept.get("alphabet") == [alphabet.letters, alphabet.shapes]:
+            model.heads.load_state_dict(kept["heads"])
     decayed = [p for p in model.parameters() if p.ndim > 1]
     plain = [p for p in model.parameters() if p.ndim <= 1]
-    optimiser = torch.optim.AdamW([{"params": decayed, "weight_decay": 0.02}, {"params": plain, "weight_decay": 0}], lr=args.rate, betas=(0.9, 0.98))
+    optimiser = torch.optim.AdamW(
+        [{"params": decayed, "weight_decay": 0.02}, {"params": plain, "weight_decay": 0}], lr=args.rate, betas=(0.9, 0.98), fused=True,
+    )
     pages, documents = pages_and_documents(held_rows)
 
     def tell(every=1, **said):
         """Measures one picture in `every`, and keeps the weights."""
         read = {name: measure(model, held_pictures, held, which[::every]) for name, which in (("documents", documents), ("pages", pages))}
-        print(json.dumps({**said, **read["documents"], "letters of pages": read["pages"]["letters"]}), flush=True)
-        torch.save({"tower": model.tower.state_dict(), "head": model.head.state_dict()}, args.out)
+        print(json.dumps({**said, **read}), flush=True)
+        torch.save({"tower": model.tower.state_dict(), "heads": model.heads.state_dict(), "alphabet": [alphabet.letters, alphabet.shapes]}, args.out)
 
     started, step, shown = time.time(), 0, 0
     # Half of every batch is pages of words that cannot be guessed: they teach reading, where documents teach their templates.
@@ -168,9 +175,8 @@ def main():
         rate = args.rate * min(1, (step + 1) / 200) * (0.02 + 0.98 * 0.5 * (1 + np.cos(np.pi * done)))
         for group in optimiser.param_groups:
             group["lr"] = rate
-        out = model(pixels_of(pictures, at, rng))
-        loss = loss_of(out, model.read_early(), [torch.from_numpy(part[at]) for part in labels])
-        optimiser.zero_grad()
+        loss = loss_of(model(pixels_of(pictures, at, rng)), target_of(labels, at))
+        model.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimiser.step()
