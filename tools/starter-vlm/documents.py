@@ -12,6 +12,8 @@ CELL = 16
 GRID = SIDE // CELL
 SLOTS = 4
 """Letters that a cell can hold, left to right; of the drawings' smallest print three fit."""
+SPELT = 8
+"""Letters, spaces among them, that are spelt from the beginning of a word on."""
 FINE = 8
 """Pixels of a fine cell, whose halves, left and right, are each labelled with the one letter that stands there."""
 
@@ -35,7 +37,7 @@ class Alphabet:
 
     @classmethod
     def of(cls, rows):
-        letters = sorted({c for row in rows for word in row["words"] for c in word["letters"]})
+        letters = [" ", *sorted({c for row in rows for word in row["words"] for c in word["letters"]})]
         shapes = sorted({s["shape"] for row in rows for s in row["shapes"] if _is_part(s["box"])})
         return cls(letters, shapes)
 
@@ -51,9 +53,9 @@ def stacked(labels):
 
 
 def labels_of(row, alphabet):
-    """`letters` (GRID, GRID, SLOTS), which are also the `cell`'s, `shape` (GRID, GRID), and of both a box (GRID, GRID, 4) in cells from the middle of the
+    """`letters` (GRID, GRID, SLOTS), `shape` (GRID, GRID), and of both a box (GRID, GRID, 4) in cells from the middle of the
     square, NaN where there is none: `words` is the line of print that crosses the cell, `shapes` the smallest shape over its centre. `fine` is of fine
-    cells."""
+    cells, `spelt` of halves of tokens."""
     letter_of = {c: i + 1 for i, c in enumerate(alphabet.letters)}
     shape_of = {s: i + 1 for i, s in enumerate(alphabet.shapes)}
     letters = np.zeros((GRID, GRID, SLOTS), np.uint8)
@@ -80,7 +82,26 @@ def labels_of(row, alphabet):
         for at in cells:
             shape[at] = shape_of.get(s["shape"], 0)
             shapes[at] = _in_cells(s["box"])
-    return {"letters": letters, "cell": letters, "shape": shape, "words": words, "shapes": shapes, "fine": _fine_letters_of(row, letter_of)}
+    return {"letters": letters, "shape": shape, "words": words, "shapes": shapes, "fine": _fine_letters_of(row, letter_of), "spelt": _spelt_of(row, letter_of)}
+
+
+def _spelt_of(row, letter_of):
+    """(GRID, GRID / 2, SPELT): of the upper and the lower half of each token, how its line goes on from the first word that begins there, into the tokens
+    to the right."""
+    out = np.zeros((GRID, GRID // 2, SPELT), np.uint8)
+    begun = {}
+    for line in row["words"]:
+        middle = int((line["box"][1] + line["box"][3]) / 2 // CELL)
+        drawn = iter(line["boxes"])
+        places = [None if c == " " else next(drawn) for c in line["words"]]
+        for i, place in enumerate(places):
+            if place is not None and (i == 0 or places[i - 1] is None):
+                x = (place[0] + place[2]) / 2
+                begun.setdefault((middle, int(x // (2 * CELL))), []).append((x, line["words"][i : i + SPELT]))
+    for at, words in begun.items():
+        for n, c in enumerate(" ".join(min(words)[1].split())):
+            out[(*at, n)] = letter_of.get(c, 0)
+    return out
 
 
 def _fine_letters_of(row, letter_of):

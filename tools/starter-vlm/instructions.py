@@ -203,7 +203,7 @@ class Maker:
         # A page's words were written in the order of reading.
         if family != "page":
             lines.sort(key=lambda line: (round(line[1][1] / 12), line[1][0]))
-        asked = 5 if family == "page" else 2
+        asked = 2 if family == "page" else 1
         turns = []
         single = [(words, box) for words, box in lines if sum(words == other for other, _ in lines) == 1]
         for words, box in rng.sample(single, min(asked, len(single))):

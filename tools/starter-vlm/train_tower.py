@@ -1,4 +1,4 @@
-"""Teaches the vision tower to read: which letters and shapes stand in each cell of 16 pixels, and where in the square their line or outline ends.
+"""Teaches the vision tower to read: which letters and shapes stand where, how words go on, and where their lines and outlines end.
 
     python train_tower.py --data DIR --held-out DIR --out tower.pt [--from CHECKPOINT] [--minutes 40]
 
@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import nn
 from transformers import AutoModel, FocalNetConfig, LlavaForConditionalGeneration
 
-from documents import CELL, FINE, GRID, SIDE, SLOTS, Alphabet, labels_of, load, stacked
+from documents import CELL, FINE, GRID, SIDE, SLOTS, SPELT, Alphabet, labels_of, load, stacked
 
 MEAN = 0.5
 DEVIATION = 0.5
@@ -33,7 +33,7 @@ def tower_config():
 
 class Reader(nn.Module):
     """The tower with what asks it. Letters are asked for at three depths: of the features of 8 pixels which one stands right there, for which nothing has to
-    be counted or ordered; of a cell's own features, and of the tokens, which ones stand in a cell."""
+    be counted or ordered; of a cell's features which ones stand in it; of the tokens how the words go that begin in them, wherever in them that is."""
 
     def __init__(self, alphabet):
         super().__init__()
@@ -41,8 +41,8 @@ class Reader(nn.Module):
         # The same, as fused loops: a sixth faster.
         self.fused = torch.compile(self.tower, dynamic=False)
         self.letters, self.shapes = len(alphabet.letters) + 1, len(alphabet.shapes) + 1
-        self.sizes = [SLOTS * self.letters, self.shapes, 4, 4, 2]
-        self.heads = nn.ModuleDict({"fine": nn.Linear(64, 2 * self.letters), "cell": nn.Linear(128, SLOTS * self.letters), "token": nn.Linear(256, 4 * sum(self.sizes))})
+        self.sizes = [self.shapes, 4, 4, 2]
+        self.heads = nn.ModuleDict({"fine": nn.Linear(64, 2 * self.letters), "cell": nn.Linear(128, SLOTS * self.letters), "token": nn.Linear(256, 4 * sum(self.sizes)), "spelt": nn.Linear(256, 2 * SPELT * self.letters)})
         for stage, name in ((1, "fine"), (2, "cell")):
             self.tower.encoder.stages[stage].register_forward_hook(lambda _, __, out, name=name: setattr(self, f"{name}_features", out[1]))
 
@@ -51,11 +51,11 @@ class Reader(nn.Module):
         n, half = len(tokens), GRID // 2
         # A token's four cells.
         out = self.heads["token"](tokens).view(n, half, half, 2, 2, -1).permute(0, 1, 3, 2, 4, 5).reshape(n, GRID, GRID, -1)
-        letters, shape, *places = out.split(self.sizes, -1)
+        shape, *places = out.split(self.sizes, -1)
         return {
             "fine": self.heads["fine"](self.fine_features).view(n, SIDE // FINE, SIDE // FINE, 2, self.letters),
-            "cell": self.heads["cell"](self.cell_features).view(n, GRID, GRID, SLOTS, self.letters),
-            "letters": letters.reshape(n, GRID, GRID, SLOTS, self.letters),
+            "letters": self.heads["cell"](self.cell_features).view(n, GRID, GRID, SLOTS, self.letters),
+            "spelt": self.heads["spelt"](tokens).view(n, half, half, 2, SPELT, -1).transpose(2, 3).reshape(n, GRID, half, SPELT, self.letters),
             "shape": shape,
             # Places are worked out in cells from the middle of the square, at a scale at which a network begins near them.
             **{name: GRID / 4 * place for name, place in zip(("words", "shapes", "own"), places)},
@@ -84,7 +84,7 @@ def target_of(labels, at):
 
 def loss_of(out, target):
     loss = 0.1 * F.smooth_l1_loss(out["own"], own_places().expand_as(out["own"]), beta=0.2)
-    for name, share, nothing in (("fine", 1, 0.05), ("cell", 1, 0.05), ("letters", 1, 0.05), ("shape", 0.5, 0.2)):
+    for name, share, nothing in (("fine", 0.5, 0.05), ("letters", 0.5, 0.05), ("spelt", 1.5, 0.1), ("shape", 0.5, 0.2)):
         weight = torch.ones(out[name].shape[-1])
         weight[0] = nothing
         loss = loss + share * F.cross_entropy(out[name].flatten(0, -2), target[name].long().flatten(), weight=weight)
@@ -107,7 +107,7 @@ def measure(model, pictures, labels, which, batch=32):
     for start in range(0, len(which), batch):
         at = np.array(which[start : start + batch])
         out, target = model(pixels_of(pictures, at)), target_of(labels, at)
-        for name in ("fine", "cell", "letters", "shape"):
+        for name in ("fine", "letters", "spelt", "shape"):
             there = target[name] > 0
             right[name] += (out[name].argmax(-1)[there] == target[name][there]).sum().item()
             of[name] += there.sum().item()
@@ -145,7 +145,7 @@ def main():
         model.tower.load_state_dict(kept["tower"])
         # Heads know their letters by number.
         if kept.get("alphabet") == [alphabet.letters, alphabet.shapes]:
-            model.heads.load_state_dict(kept["heads"])
+            model.heads.load_state_dict({name: part for name, part in kept["heads"].items() if part.shape == model.heads.state_dict()[name].shape}, strict=False)
     decayed = [p for p in model.parameters() if p.ndim > 1]
     plain = [p for p in model.parameters() if p.ndim <= 1]
     optimiser = torch.optim.AdamW(
