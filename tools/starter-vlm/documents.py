@@ -85,22 +85,43 @@ def labels_of(row, alphabet):
     return {"letters": letters, "shape": shape, "words": words, "shapes": shapes, "fine": _fine_letters_of(row, letter_of), "spelt": _spelt_of(row, letter_of)}
 
 
-def _spelt_of(row, letter_of):
-    """(GRID, GRID / 2, SPELT): of the upper and the lower half of each token, how its line goes on from the first word that begins there, into the tokens
-    to the right."""
-    out = np.zeros((GRID, GRID // 2, SPELT), np.uint8)
+def _begun(row):
+    """{(row of cells, column of tokens): (line, place in its words)} of the first word that begins there."""
     begun = {}
-    for line in row["words"]:
+    for at, line in enumerate(row["words"]):
         middle = int((line["box"][1] + line["box"][3]) / 2 // CELL)
         drawn = iter(line["boxes"])
         places = [None if c == " " else next(drawn) for c in line["words"]]
         for i, place in enumerate(places):
             if place is not None and (i == 0 or places[i - 1] is None):
                 x = (place[0] + place[2]) / 2
-                begun.setdefault((middle, int(x // (2 * CELL))), []).append((x, line["words"][i : i + SPELT]))
-    for at, words in begun.items():
-        for n, c in enumerate(" ".join(min(words)[1].split())):
-            out[(*at, n)] = letter_of.get(c, 0)
+                begun.setdefault((middle, int(x // (2 * CELL))), []).append((x, at, i))
+    return {where: min(words)[1:] for where, words in begun.items()}
+
+
+def _one_space(words):
+    return " ".join(words.split())
+
+
+def _spelt_of(row, letter_of):
+    """(GRID, GRID / 2, SPELT): of the upper and the lower half of each token, how its line goes on from the first word that begins there, into the tokens
+    to the right."""
+    out = np.zeros((GRID, GRID // 2, SPELT), np.uint8)
+    for where, (line, i) in _begun(row).items():
+        for n, c in enumerate(_one_space(row["words"][line]["words"][i : i + SPELT])):
+            out[(*where, n)] = letter_of.get(c, 0)
+    return out
+
+
+def spelt_places(row):
+    """For each line a list: of each of its letters (token, half, which of the letters spelt there it is), None where no token spells it."""
+    out = [[None] * len(line["words"]) for line in row["words"]]
+    # Of the words that begin before a letter, the last one spells it.
+    for (y, x), (line, i) in sorted(_begun(row).items(), key=lambda item: item[1]):
+        words = row["words"][line]["words"]
+        for j in range(i, min(i + SPELT, len(words))):
+            if words[j] != " ":
+                out[line][j] = (y // 2 * (GRID // 2) + x, y % 2, len(_one_space(words[i : j + 1])) - 1)
     return out
 
 

@@ -16,8 +16,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 from transformers import AutoTokenizer, CLIPImageProcessor, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration, LlavaProcessor
+from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
 
 from documents import SIDE, load
+from looks import AT_LETTERS, AT_MARKS, CITED, MARK, looks_of
 from tokens import CONTEXT, IMAGE, make_tokenizer
 from train_tower import pixels_of, tower_config
 
@@ -25,6 +27,9 @@ TOKENS = (SIDE // 32) ** 2
 """Visual tokens of a picture."""
 IN_BOX = 0.4
 """Weight of the figures of boxes in the loss: there are many, and near is nearly right."""
+
+LOOKING = 0.3
+"""Weight of where heads look."""
 
 
 def make_model(tokenizer):
@@ -43,7 +48,7 @@ def make_model(tokenizer):
 @torch.no_grad()
 def features_of(tower, pictures, samples, every=2_000):
     """(n, TOKENS, 256) in bfloat16, of the pictures that `samples` show; of the others nothing that counts."""
-    shown = np.array(sorted({at for _, _, pictures in samples for at in pictures}))
+    shown = np.array(sorted({at for _, _, which, _ in samples for at in which}))
     tower.eval()
     out = torch.empty(len(pictures), TOKENS, 256, dtype=torch.bfloat16)
     started = time.time()
@@ -58,8 +63,9 @@ def features_of(tower, pictures, samples, every=2_000):
 class Encoder:
     """Conversations as token ids, what counts of them, and their pictures."""
 
-    def __init__(self, tokenizer):
-        self.tokenizer = tokenizer
+    def __init__(self, tokenizer, rows=None):
+        """With `rows`, the documents, also where their words stand."""
+        self.tokenizer, self.rows = tokenizer, rows
         self.image = tokenizer.convert_tokens_to_ids(IMAGE)
         # The library's own tokenizer: the wrapper around it costs more than the encoding.
         one = lambda text: tokenizer.backend_tokenizer.encode(text, add_special_tokens=False).ids
@@ -70,22 +76,41 @@ class Encoder:
         self.opens, self.closes = ({i for i, piece in enumerate(pieces) if mark in piece} for mark in ("[[", "]]"))
 
     def encode(self, row):
-        """(ids, weights): weight 0 where nothing is learnt."""
-        ids, weights = [], []
+        """(ids, weights, pictures, looks): weight 0 where nothing is learnt; looks (n, 4) are places in ids, layers, heads, and places that are looked at."""
+        ids, weights, looks, starts = [], [], [], []
+        pictures = [int(name.split("/")[1]) for name in row["image"]]
         for part in row["conversations"]:
             text = self.one(part["value"])
             if part["from"] == "human":
                 ids += self.user
                 for token in text:
+                    if token == self.image:
+                        starts.append(len(ids))
                     ids += [token] * (TOKENS if token == self.image else 1)
                 ids += self.said
                 weights += [0.0] * (len(ids) - len(weights))
             else:
+                looks += [(len(ids) + at, layer, head, starts[picture] + token) for at, layer, head, picture, token in self.looks(part["value"], pictures)]
                 ids += text + self.end
                 weights += [*self.in_boxes(text), 1.0]
                 ids += self.gap
                 weights += [0.0]
-        return np.array(ids, np.int32), np.array(weights, np.float32), [int(name.split("/")[1]) for name in row["image"]]
+        return np.array(ids, np.int32), np.array(weights, np.float32), pictures, np.array(looks, np.int32).reshape(-1, 4)
+
+    def looks(self, answer, pictures):
+        """(token of the answer, layer, head, picture, visual token) of what it reads from the picture that it cites."""
+        if not self.rows or not pictures:
+            return
+        cited = CITED.search(answer)
+        # A source whose picture is not shown by its number is shown as the question's own, which is the last.
+        picture = min(int(cited.group(1)), len(pictures)) - 1 if cited else 0
+        if cited and not MARK.search(answer):
+            return
+        at_letter = {at: (layer, heads, token) for at, layer, heads, token in looks_of(self.rows[pictures[picture]], answer)}
+        for n, (a, b) in enumerate(self.tokenizer.backend_tokenizer.encode(answer, add_special_tokens=False).offsets):
+            if found := next((at_letter[at] for at in range(a, b) if at in at_letter), None):
+                layer, heads, token = found
+                yield from ((n, layer, head, picture, token) for head in heads)
 
     def in_boxes(self, tokens):
         """Weights of an answer's tokens: less between the double brackets of a box."""
@@ -102,11 +127,11 @@ class Encoder:
 
 
 def batch_of(samples, features, image, pad):
-    length = max(len(ids) for ids, _, _ in samples)
+    length = max(len(ids) for ids, *_ in samples)
     ids = torch.full((len(samples), length), pad, dtype=torch.long)
     weights = torch.zeros(len(samples), length)
     pictures = []
-    for i, (tokens, weight, which) in enumerate(samples):
+    for i, (tokens, weight, which, _) in enumerate(samples):
         ids[i, : len(tokens)] = torch.from_numpy(tokens.astype(np.int64))
         weights[i, : len(weight)] = torch.from_numpy(weight)
         pictures += which
@@ -119,6 +144,35 @@ def forward(model, ids, seen, where):
     embeds = embeds.masked_scatter(where.unsqueeze(-1), projected.reshape(-1, projected.shape[-1]).to(embeds.dtype))
     # Padding stands at the end, where the causal mask keeps it from everything that counts.
     return model.model.language_model(inputs_embeds=embeds, use_cache=False).last_hidden_state
+
+
+class Watched:
+    """Where a model's heads look, so that they can be taught where to: what an answer's next word is read from is known here, and found by trial only after
+    long (Mishra et al., "Guided attention", do so with masks of objects)."""
+
+    def __init__(self, model):
+        self.seen = {}
+        self.layers = model.model.language_model.layers
+        for n in {AT_MARKS[0], AT_LETTERS, AT_LETTERS + 1}:
+            self.layers[n].self_attn.register_forward_pre_hook(lambda _, __, given, n=n: self.seen.update({n: given}), with_kwargs=True)
+
+    def loss(self, samples):
+        """Mean cross-entropy of the heads' attention with what is to be looked at."""
+        out = []
+        for n, given in self.seen.items():
+            attention, hidden, (cos, sin) = self.layers[n].self_attn, given["hidden_states"], given["position_embeddings"]
+            shape = (*hidden.shape[:-1], -1, attention.head_dim)
+            query, key = (part(hidden).view(shape).transpose(1, 2) for part in (attention.q_proj, attention.k_proj))
+            query, key = apply_rotary_pos_emb(query, key, cos, sin)
+            for i, (*_, looks) in enumerate(samples):
+                at, _, heads, wanted = torch.from_numpy(looks[looks[:, 1] == n].astype(np.int64)).T
+                if not len(at):
+                    continue
+                # What is written at a place is decided at the one before it.
+                scores = torch.einsum("nd,nkd->nk", query[i, heads, at - 1], key[i, heads]) * attention.scaling
+                scores = scores.masked_fill(torch.arange(scores.shape[1]) >= at[:, None], -torch.inf)
+                out.append(F.cross_entropy(scores, wanted, reduction="none"))
+        return torch.cat(out).mean() if out else torch.zeros(())
 
 
 def losses(model, batch):
@@ -177,13 +231,15 @@ def main():
     state = torch.load(args.tower)
     model.model.vision_tower.load_state_dict(state["tower"])
     tower = model.model.vision_tower
-    encoder = Encoder(tokenizer)
+    rows, pictures = load(args.data)
+    encoder, plain = Encoder(tokenizer, rows), Encoder(tokenizer)
+    watched = Watched(model)
     started = time.time()
     # In the order of the file: short lessons first, if it begins with them.
     samples = [s for s in map(encoder.encode, told) if len(s[0]) <= CONTEXT]
-    held = [s for s in map(encoder.encode, held_told) if len(s[0]) <= CONTEXT]
+    held = [s for s in map(plain.encode, held_told) if len(s[0]) <= CONTEXT]
     print(f"{len(samples)} conversations of {np.mean([len(s[0]) for s in samples]):.0f} tokens on average, read in {time.time() - started:.0f} s; vocabulary {len(tokenizer)}", flush=True)
-    features, held_features = features_of(tower, load(args.data)[1], samples), features_of(tower, load(args.held_out)[1], held)
+    features, held_features = features_of(tower, pictures, samples), features_of(tower, load(args.held_out)[1], held)
     image, pad = encoder.image, tokenizer.pad_token_id
     trained = [*model.model.multi_modal_projector.parameters(), *model.model.language_model.parameters(), *model.lm_head.parameters()]
     # Muon (Jordan 2024) for what is multiplied by inside, at the size of AdamW's steps (Liu et al. 2025), and AdamW for words and scales.
@@ -223,18 +279,19 @@ def main():
         rate = args.rate * min(1, (step + 1) / 150) * (0.03 + 0.97 * 0.5 * (1 + np.cos(np.pi * done)))
         for group in (group for optimiser in optimisers for group in optimiser.param_groups):
             group["lr"] = rate
-        each, weight, right, _ = losses(model, batch_of(queue.pop(), features, image, pad))
-        loss = (each * weight).sum() / weight.sum()
+        batch = queue.pop()
+        each, weight, right, _ = losses(model, batch_of(batch, features, image, pad))
+        loss, astray = (each * weight).sum() / weight.sum(), watched.loss(batch)
         model.zero_grad()
-        loss.backward()
+        (loss + LOOKING * astray).backward()
         nn.utils.clip_grad_norm_(trained, 1.0)
         for optimiser in optimisers:
             optimiser.step()
         step += 1
-        running.append(loss.item())
+        running.append((loss.item(), astray.item()))
         if step % 50 == 0:
             spent = time.time() - started
-            print(f"step {step}  loss {np.mean(running):.3f}  rate {rate:.5f}  {step * args.batch / spent:.1f} conversations/s  {done:.0%}, {(args.minutes * 60 - spent) / 60:.0f} min left", flush=True)
+            print(f"step {step}  loss {np.mean(running, 0)[0]:.3f}  looks {np.mean(running, 0)[1]:.3f}  rate {rate:.5f}  {step * args.batch / spent:.1f} conversations/s  {done:.0%}, {(args.minutes * 60 - spent) / 60:.0f} min left", flush=True)
             running = []
         if step % 500 == 0:
             print(json.dumps({"step": step, **measure(model, held[:160], held_features, image, pad)}), flush=True)
