@@ -58,8 +58,9 @@ def looks_of(row, answer):
         rest = CITED.sub("", rest).rstrip()
         starts = [i for i in range(len(rest)) if rest[i] != " " and (i == 0 or rest[i - 1] in " :：为注(（")]
         if not drawn:
-            if starts and not rest[starts[-1] :].isdigit():
-                out += [(first + i, *AT_MARKS, token) for i in range(starts[-1], len(rest))]
+            # What is said of a thing is seen where it is; how many there are is not.
+            if starts and not rest[starts[0] :].isdigit():
+                out += [(first + i, *AT_MARKS, token) for i in range(starts[0], len(rest))]
             continue
         for i in starts:
             words = next((w for w in (rest[i:], rest[i:].removesuffix(" mm")) if w in drawn["words"]), None)
