@@ -164,6 +164,8 @@ def write_layout(pack, args, tokenizer, image_processor):
         if (args.checkpoint / name).exists():
             shutil.copyfile(args.checkpoint / name, pack / name)
     config = json.loads((args.checkpoint / "tokenizer_config.json").read_text())
+    # How it was once loaded is nothing of the tokenizer's.
+    config = {key: value for key, value in config.items() if key not in ("is_local", "local_files_only")}
     write_json(pack / "tokenizer_config.json", {**config, "chat_template": tokenizer.chat_template})
     told = json.loads(image_processor.to_json_string())
     kept = {key: told[key] for key in PROCESSOR_KEYS if told.get(key) is not None}
