@@ -267,4 +267,10 @@ test('what a noun and a short number name comes first, though others fit the wor
   const answer = await search({ query: 'warm light for reading on sheet 12', explain: true });
   expect(answer.results[0]).toMatchObject({ item_id: 'sheet-a', explain: { code: false, named: true } });
   expect(answer.results[1]?.explain).toMatchObject({ named: false });
+  // Also where nothing else fits: what is named is there.
+  const found = async (query: string) => (await search({ query, limit: 10 })).results.find((one) => one.item_id === 'sheet-a');
+  expect((await found('red yellow green zebras walked over long bridges on sheet 12'))?.relevance_score).toBeGreaterThanOrEqual(
+    0.9,
+  );
+  expect((await found('red yellow green zebras walked over long bridges on sheet 56'))?.relevance_score ?? 0).toBeLessThan(0.9);
 });

@@ -109,8 +109,11 @@ export function relevance(
   return predict(calibrated[kind], featuresOf(kind, evidence, backgrounds));
 }
 
-/** An exact code names its record: whatever the vectors say, its relevance is not below this. A judgement, not a fit. */
-export const EXACT_CODE_RELEVANCE = 0.9;
+/**
+ * An exact code, or a noun and its number in a title ("problem 480"), names its record: whatever the vectors say, its relevance is not below this. A
+ * judgement, not a fit.
+ */
+export const NAMED_RELEVANCE = 0.9;
 
 /** `no_match` is judged by the first so many candidates, in the fit as in a search; the rest of a long list would teach little. */
 export const JUDGED_CANDIDATES = 10;

@@ -1,11 +1,5 @@
 import type { Explanation, ParsedSearchRequest, SearchResponse, SearchResult } from '../contracts/http.ts';
-import {
-  EXACT_CODE_RELEVANCE,
-  JUDGED_CANDIDATES,
-  relevance,
-  type QueryKind,
-  type RelevanceModel,
-} from '../retrieval/relevance.ts';
+import { JUDGED_CANDIDATES, NAMED_RELEVANCE, relevance, type QueryKind, type RelevanceModel } from '../retrieval/relevance.ts';
 import { cursorOf, placeOf } from './search-cursor.ts';
 import { findCandidates, type CandidateDeps, type FoundCandidates } from './find-candidates.ts';
 import type { RankedCandidate } from './rank-candidates.ts';
@@ -69,7 +63,7 @@ export async function search(
 
 function relevanceOf(candidate: RankedCandidate, found: FoundCandidates, kinds: Record<QueryKind, RelevanceModel>): number {
   const probability = relevance(kinds, found.kind, candidate.evidence, found.backgrounds);
-  return candidate.codeMatches > 0 ? Math.max(probability, EXACT_CODE_RELEVANCE) : probability;
+  return candidate.codeMatches > 0 || candidate.namedInTitle > 0 ? Math.max(probability, NAMED_RELEVANCE) : probability;
 }
 
 async function toResult(
