@@ -44,7 +44,7 @@ class Alphabet:
 
 def _is_part(box):
     """Frames and grounds tell nothing about a place."""
-    return (box[2] - box[0]) * (box[3] - box[1]) < 0.2 * SIDE * SIDE
+    return area(box) < 0.2 * SIDE * SIDE
 
 
 def stacked(labels):
@@ -65,7 +65,7 @@ def labels_of(row, alphabet):
     held = {}
     for line in row["words"]:
         # All its letters are in one row of cells, also points and commas.
-        middle = int((line["box"][1] + line["box"][3]) / 2 // CELL)
+        middle = _row_of(line, CELL)
         for c, (x1, _, x2, _) in zip(line["letters"], line["boxes"]):
             at = (middle, int((x1 + x2) / 2 // CELL))
             held.setdefault(at, []).append(((x1 + x2) / 2, letter_of.get(c, 0)))
@@ -73,7 +73,7 @@ def labels_of(row, alphabet):
     for at, found in held.items():
         for slot, (_, c) in enumerate(sorted(found)[:SLOTS]):
             letters[(*at, slot)] = c
-    for s in sorted((s for s in row["shapes"] if _is_part(s["box"])), key=lambda s: -_area(s["box"])):
+    for s in sorted((s for s in row["shapes"] if _is_part(s["box"])), key=lambda s: -area(s["box"])):
         x1, y1, x2, y2 = s["box"]
         # Cells whose centre it covers, and the one that its own centre is in.
         rows_ = range(max(0, int(np.ceil(y1 / CELL - 0.5))), min(GRID, int(np.floor(y2 / CELL - 0.5)) + 1))
@@ -89,7 +89,7 @@ def _begun(row):
     """{(row of cells, column of tokens): (line, place in its words)} of the first word that begins there."""
     begun = {}
     for at, line in enumerate(row["words"]):
-        middle = int((line["box"][1] + line["box"][3]) / 2 // CELL)
+        middle = _row_of(line, CELL)
         drawn = iter(line["boxes"])
         places = [None if c == " " else next(drawn) for c in line["words"]]
         for i, place in enumerate(places):
@@ -130,7 +130,7 @@ def _fine_letters_of(row, letter_of):
     out = np.zeros((SIDE // FINE, SIDE // FINE, 2), np.uint8)
     half = FINE / 2
     for line in row["words"]:
-        middle = int((line["box"][1] + line["box"][3]) / 2 // FINE)
+        middle = _row_of(line, FINE)
         for c, (x1, _, x2, _) in zip(line["letters"], line["boxes"]):
             # Halves whose middle it covers, and the one that its own middle is in.
             halves = {h for h in range(int(np.ceil(x1 / half - 0.5)), int(np.floor(x2 / half - 0.5)) + 1)} | {int((x1 + x2) / 2 // half)}
@@ -140,7 +140,12 @@ def _fine_letters_of(row, letter_of):
     return out
 
 
-def _area(box):
+def _row_of(line, side):
+    """The row of cells of `side` pixels that a line's middle is in."""
+    return int((line["box"][1] + line["box"][3]) / 2 // side)
+
+
+def area(box):
     return (box[2] - box[0]) * (box[3] - box[1])
 
 

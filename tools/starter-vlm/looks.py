@@ -2,7 +2,7 @@
 
 import re
 
-from documents import CELL, GRID, SIDE, spelt_places
+from documents import CELL, GRID, SIDE, area, spelt_places
 
 MARK = re.compile(r"\[\[(\d+),(\d+),(\d+),(\d+)\]\]")
 CITED = re.compile(r" *\[(\d+)\]")
@@ -76,5 +76,4 @@ def overlap(a, b):
     w, h = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
     if w <= 0 or h <= 0:
         return 0.0
-    area = lambda box: (box[2] - box[0]) * (box[3] - box[1])
     return w * h / (area(a) + area(b) - w * h)

@@ -65,11 +65,11 @@ class Encoder:
 
     def __init__(self, tokenizer, rows=None):
         """With `rows`, the documents, also where their words stand."""
-        self.tokenizer, self.rows = tokenizer, rows
+        self.rows = rows
         self.image = tokenizer.convert_tokens_to_ids(IMAGE)
         # The library's own tokenizer: the wrapper around it costs more than the encoding.
-        one = lambda text: tokenizer.backend_tokenizer.encode(text, add_special_tokens=False).ids
-        self.one = one
+        self.encoded = lambda text: tokenizer.backend_tokenizer.encode(text, add_special_tokens=False)
+        one = lambda text: self.encoded(text).ids
         self.user, self.said, self.end = one("<|im_start|>user\n"), one("\n<|im_end|>\n<|im_start|>assistant\n"), one("<|im_end|>")
         self.gap = one("\n")
         pieces = tokenizer.convert_ids_to_tokens(range(len(tokenizer)))
@@ -80,7 +80,8 @@ class Encoder:
         ids, weights, looks, starts = [], [], [], []
         pictures = [int(name.split("/")[1]) for name in row["image"]]
         for part in row["conversations"]:
-            text = self.one(part["value"])
+            encoded = self.encoded(part["value"])
+            text = encoded.ids
             if part["from"] == "human":
                 ids += self.user
                 for token in text:
@@ -90,14 +91,14 @@ class Encoder:
                 ids += self.said
                 weights += [0.0] * (len(ids) - len(weights))
             else:
-                looks += [(len(ids) + at, layer, head, starts[picture] + token) for at, layer, head, picture, token in self.looks(part["value"], pictures)]
+                looks += [(len(ids) + at, layer, head, starts[picture] + token) for at, layer, head, picture, token in self.looks(part["value"], encoded.offsets, pictures)]
                 ids += text + self.end
                 weights += [*self.in_boxes(text), 1.0]
                 ids += self.gap
                 weights += [0.0]
         return np.array(ids, np.int32), np.array(weights, np.float32), pictures, np.array(looks, np.int32).reshape(-1, 4)
 
-    def looks(self, answer, pictures):
+    def looks(self, answer, offsets, pictures):
         """(token of the answer, layer, head, picture, visual token) of what it reads from the picture that it cites."""
         if not self.rows or not pictures:
             return
@@ -107,7 +108,7 @@ class Encoder:
         if cited and not MARK.search(answer):
             return
         at_letter = {at: (layer, heads, token) for at, layer, heads, token in looks_of(self.rows[pictures[picture]], answer)}
-        for n, (a, b) in enumerate(self.tokenizer.backend_tokenizer.encode(answer, add_special_tokens=False).offsets):
+        for n, (a, b) in enumerate(offsets):
             if found := next((at_letter[at] for at in range(a, b) if at in at_letter), None):
                 layer, heads, token = found
                 yield from ((n, layer, head, picture, token) for head in heads)

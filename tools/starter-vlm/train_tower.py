@@ -145,7 +145,7 @@ def main():
         model.tower.load_state_dict(kept["tower"])
         # Heads know their letters by number.
         if kept.get("alphabet") == [alphabet.letters, alphabet.shapes]:
-            model.heads.load_state_dict({name: part for name, part in kept["heads"].items() if part.shape == model.heads.state_dict()[name].shape}, strict=False)
+            model.heads.load_state_dict(kept["heads"])
     decayed = [p for p in model.parameters() if p.ndim > 1]
     plain = [p for p in model.parameters() if p.ndim <= 1]
     optimiser = torch.optim.AdamW(
