@@ -41,6 +41,10 @@ class Alphabet:
         shapes = sorted({s["shape"] for row in rows for s in row["shapes"] if _is_part(s["box"])})
         return cls(letters, shapes)
 
+    def numbers(self):
+        """{letter: its index}."""
+        return {c: i + 1 for i, c in enumerate(self.letters)}
+
 
 def _is_part(box):
     """Frames and grounds tell nothing about a place."""
@@ -56,7 +60,7 @@ def labels_of(row, alphabet):
     """`letters` (GRID, GRID, SLOTS), `shape` (GRID, GRID), and of both a box (GRID, GRID, 4) in cells from the middle of the
     square, NaN where there is none: `words` is the line of print that crosses the cell, `shapes` the smallest shape over its centre. `fine` is of fine
     cells, `spelt` of halves of tokens."""
-    letter_of = {c: i + 1 for i, c in enumerate(alphabet.letters)}
+    letter_of = alphabet.numbers()
     shape_of = {s: i + 1 for i, s in enumerate(alphabet.shapes)}
     letters = np.zeros((GRID, GRID, SLOTS), np.uint8)
     shape = np.zeros((GRID, GRID), np.uint8)
@@ -82,7 +86,7 @@ def labels_of(row, alphabet):
         for at in cells:
             shape[at] = shape_of.get(s["shape"], 0)
             shapes[at] = _in_cells(s["box"])
-    return {"letters": letters, "shape": shape, "words": words, "shapes": shapes, "fine": _fine_letters_of(row, letter_of), "spelt": _spelt_of(row, letter_of)}
+    return {"letters": letters, "shape": shape, "words": words, "shapes": shapes, "fine": _fine_letters_of(row, letter_of), "spelt": spelt_of(row, letter_of)}
 
 
 def _begun(row):
@@ -103,7 +107,7 @@ def _one_space(words):
     return " ".join(words.split())
 
 
-def _spelt_of(row, letter_of):
+def spelt_of(row, letter_of):
     """(GRID, GRID / 2, SPELT): of the upper and the lower half of each token, how its line goes on from the first word that begins there, into the tokens
     to the right."""
     out = np.zeros((GRID, GRID // 2, SPELT), np.uint8)

@@ -25,6 +25,7 @@ WHAT = {"en": "What is written at {}?", "zh": "{} 处写着什么？"}
 DRAWN = {"en": "List what is drawn.", "zh": "列出图中画的东西。"}
 COLOURS = {"red": "红色", "blue": "蓝色", "green": "绿色", "yellow": "黄色", "black": "黑色", "orange": "橙色"}
 HEX = {"#d93025": "red", "#1a73e8": "blue", "#188038": "green", "#f9c80e": "yellow", "#202124": "black", "#f57c00": "orange"}
+SOCKETS = ["AM4", "AM5", "LGA1700", "LGA1851", "LGA1200", "LGA115x", "LGA2066"]
 UNKNOWN = [
     ("How much does the {} weigh?", "{} 有多重？"),
     ("How long is the warranty of the {}?", "{} 的保修期多长？"),
@@ -64,11 +65,13 @@ def with_marks(answer, boxes, cite):
     for box in boxes:
         label = box["label"]
         short = re.sub(r"\D*$", "", label) if re.match(r"\d", label) else None
-        found = next(((answer.find(w, at), len(w)) for w in (label, short) if w and answer.find(w, at) >= 0), None)
+        # The first that stands there, and of two that begin together the longer: `78 x 78 mm` is a 78 and a 78 mm.
+        places = (re.compile(rf"(?<![\d.]){re.escape(w)}(?!\.?\d)").search(answer, at) for w in (label, short) if w)
+        found = min(filter(None, places), key=lambda place: (place.start(), -place.end()), default=None)
         if found is None:
             rest.append(mark(box["xyxy"]))
             continue
-        end = found[0] + found[1]
+        end = found.end()
         out += answer[at:end] + " " + mark(box["xyxy"])
         at = end
     out += answer[at:]
@@ -80,6 +83,30 @@ def with_marks(answer, boxes, cite):
 def bushings_of(plate):
     """(colour, box) of each."""
     return [(HEX[s["shape"].split()[1]], s["box"]) for s in plate["shapes"] if s["shape"].startswith("circle #") and s["shape"].split()[1] in HEX]
+
+
+def is_held_out(cell):
+    """As `isHeldOut` of the sample's generators."""
+    hashed = 0x811C9DC5
+    for c in f"cell/{cell}":
+        hashed = (hashed ^ ord(c)) * 0x01000193 & 0xFFFFFFFF
+    return hashed % 4 == 0
+
+
+def fit_of(row, labels, socket):
+    """(answer en, answer zh, boxes) of whether a socket fits a cooler, in the sample's words; None of a cell that is held out."""
+    *cell, _ = row["cell"].split("/")
+    # A pattern's distances were drawn before its label.
+    patterns = [(round(float(across["words"])), round(float(upright["words"])), label, across, upright) for across, upright, label in zip(*[iter(row["words"][: 3 * len(labels)])] * 3)]
+    own = [p for p in patterns if socket in p[2]["words"].split(" / ")]
+    if own and is_held_out("/".join([*cell, socket])):
+        return None
+    boxes = [{"label": text, "xyxy": word["box"]} for w, h, label, across, upright in own or patterns for text, word in ((f"{w} mm", across), (f"{h} mm", upright), (label["words"], label))]
+    if own:
+        w, h, label, *_ = own[0]
+        return f"Yes: the drawing shows holes {w} x {h} mm apart, marked {label['words']}.", f"是：图中孔距为 {w} x {h} mm，标注 {label['words']}。", boxes
+    told = [f"{w} x {h} mm ({label['words']})" for w, h, label, *_ in patterns]
+    return f"No: the drawing shows only {' and '.join(told)}.", f"否：图中只有 {' 和 '.join(told)}。", boxes
 
 
 def more_questions(row):
@@ -106,6 +133,10 @@ def more_questions(row):
         name = row["record"]["title"].replace(" CPU cooler", "")
         labels = [w for w in row["words"] if "LGA" in w["words"] or "AM4" in w["words"]]
         words = " and ".join(w["words"] for w in labels)
+        for n in (1, 2):
+            socket = SOCKETS[(sum(map(ord, title)) * n + row["record"]["attributes"]["fan_mm"] // 10) % len(SOCKETS)]
+            if fits := fit_of(row, labels, socket):
+                yield (f"Do the mounting holes of the {name} fit socket {socket}?", f"{name} 的安装孔适合 {socket} 插座吗？", *fits)
         yield (f"Which sockets are marked on the drawing of the {name}?", f"{name} 的图中标注了哪些插座？", words, words.replace(" and ", " 和 "), [{"label": w["words"], "xyxy": w["box"]} for w in labels])
     if family == "xray":
         bodies = [s["box"] for s in shapes if s["shape"].startswith("vertebra")]
@@ -231,7 +262,7 @@ class Maker:
         if n < self.reading:
             return self.lesson(n)
         rng = self.rng
-        kind = "product" if rng.random() < 0.12 else rng.choice(self.families)
+        kind = "product" if rng.random() < 0.16 else rng.choice(self.families)
         target = self.source(kind)
         count = rng.choice([1, 2]) if n < self.short else rng.choices([1, 2, 3, 4, 5], [8, 4, 3, 3, 82])[0]
         place = 0 if rng.random() < 0.85 else rng.randrange(count)
@@ -266,7 +297,7 @@ class Maker:
                 asked, answer = rng.choice(list(self.product_questions(record)))
                 turns.append(self.turn(asked, answer, [], None, about + 1, lang))
                 continue
-            if drawn < 0.16 and (plain := list(self.document_text_questions(record))):
+            if drawn < 0.18 and (plain := list(self.document_text_questions(record))):
                 asked, answer = rng.choice(plain)
                 turns.append(self.turn(asked, answer, [], None, about + 1, lang))
                 continue
@@ -311,17 +342,19 @@ def main():
     parser.add_argument("--count", type=int, default=8_000, help="conversations as the pipeline asks")
     parser.add_argument("--reading", type=int, default=0, help="lessons about one picture, which come first")
     parser.add_argument("--short", type=int, default=0, help="conversations with one or two sources, which come next")
+    parser.add_argument("--mixed", action="store_true", help="in any order, for a model that is gone on with: what it meets no more it forgets")
     parser.add_argument("--seed", type=int, default=88_003)
     args = parser.parse_args()
     rows, _ = load(args.data)
     maker = Maker(rows, products_of(args.products, args.questions), args.seed, args.reading, args.short)
-    with open(args.out, "w") as out:
-        made = 0
-        while made < args.reading + args.short + args.count:
-            if row := maker.conversation(made):
-                out.write(json.dumps(row, ensure_ascii=False) + "\n")
-                made += 1
-    print(f"{made} conversations: {args.out}")
+    made = []
+    while len(made) < args.reading + args.short + args.count:
+        if row := maker.conversation(len(made)):
+            made.append(row)
+    if args.mixed:
+        maker.rng.shuffle(made)
+    Path(args.out).write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in made))
+    print(f"{len(made)} conversations: {args.out}")
 
 
 if __name__ == "__main__":

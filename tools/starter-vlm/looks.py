@@ -1,4 +1,4 @@
-"""Where in a picture the words of an answer stand, so that a language model can be shown where to look while it writes them."""
+"""Where in a picture, or in the sources' text, the words of an answer stand, so that a language model can be shown where to look while it writes them."""
 
 import re
 
@@ -10,15 +10,21 @@ AT_MARKS = (2, (0, 1, 2, 3))
 """The layer, and its heads, that look at what is marked while its box is written."""
 AT_LETTERS = 3
 """The layer whose head n looks where the n-th letter of a word is spelt, in the upper half of a token; the next layer does in the lower."""
+AT_NAME = (2, (4, 5))
+"""Before an answer begins: the end of what is asked about, as the source that is cited names it."""
+AT_TEXT = (5, (0, 1))
+"""What is copied from a source's text."""
+LETTERS = range(8)
+SOCKET = re.compile(r"AM\d|LGA\w+")
 
 
 def token_at(x, y):
     return int(min(y, SIDE - 1) // (2 * CELL)) * (GRID // 2) + int(min(x, SIDE - 1) // (2 * CELL))
 
 
-def looks_of(row, answer):
-    """[(place of a letter in the answer, layer, heads, token of the picture)]."""
-    out, places = [], spelt_places(row)
+def looks_of(row, places, question, answer):
+    """[(place of a letter in the answer, layer, heads, token of the picture)], with `spelt_places` of the row."""
+    out = list(verdict_of(row, places, question, answer))
 
     def letters(at, line, from_):
         """Letters of the answer from `at` on are those of the line from `from_` on."""
@@ -31,7 +37,7 @@ def looks_of(row, answer):
 
     used = set()
     for found in re.finditer(r"[^\n]+", answer):
-        text = CITED.sub("", MARK.sub("", found.group())).rstrip(" .")
+        text = CITED.sub("", MARK.sub("", found.group())).rstrip()
         same = (n for n, line in enumerate(row["words"]) if n not in used and (line["words"] == text or line["words"].replace(".  ", ". ") == text))
         line = min(same, key=lambda n: (round(row["words"][n]["box"][1] / 12), row["words"][n]["box"][0]), default=None)
         if line is None:
@@ -69,6 +75,42 @@ def looks_of(row, answer):
                     letters(first + i, line, drawn["words"].rfind(words))
                 break
     return out
+
+
+def verdict_of(row, places, question, answer):
+    """Whether a socket fits is seen at its own print, or where another's is."""
+    sockets = SOCKET.findall(question)
+    if not sockets or not answer.startswith(("Yes:", "No:", "是：", "否：")):
+        return
+    wanted = sockets[-1] if answer[0] in "Y是" else ""
+    line = next((n for n, line in enumerate(row["words"]) if SOCKET.match(line["words"]) and wanted in line["words"]), None)
+    if line is None or not (place := places[line][row["words"][line]["words"].find(wanted)]):
+        return
+    token, half, _ = place
+    yield 0, *AT_MARKS, token
+    yield 0, AT_LETTERS + half, LETTERS, token
+
+
+def copies_of(text, question, answer):
+    """[(place of a letter in the answer, layer, heads, place of a letter in the sources' text)]."""
+    cited = CITED.search(MARK.sub("", answer))
+    start = text.find(f"Source [{cited.group(1)}]\n") if cited else -1
+    if start < 0:
+        return
+    section = re.split(r"\n(?=Source \[|Picture of |Question:)", text[start:], maxsplit=1)[0]
+    named = [section.find(word) + len(word) - 1 for word in re.findall(r"[A-Za-z0-9][\w-]*", question.split("Question:\n")[-1], re.ASCII) if re.search(rf"(?<![\w-]){re.escape(word)}(?![\w-])", section, re.ASCII)]
+    if named:
+        coded = [at for at in named if section[at].isdigit()]
+        yield 0, *AT_NAME, start + max(coded or named)
+    said = re.split(r";| *\[", answer, maxsplit=1)[0]
+    if said in ("yes", "no", "有货", "没有"):
+        at = section.find("\nin_stock: ") + len("\nin_stock: ")
+        yield from ((i, *AT_TEXT, start + at) for i in range(len(said)))
+    elif re.fullmatch(r"\d+\.\d\d", said):
+        at = section.find("\nprice: ") + len("\nprice: ")
+        yield from ((i, *AT_TEXT, start + at + i) for i in range(len(said)) if section[at : at + i + 1] == said[: i + 1])
+    elif not MARK.search(answer) and (at := section.rfind(": " + said)) >= 0:
+        yield from ((i, *AT_TEXT, start + at + 2 + i) for i in range(len(said)))
 
 
 def overlap(a, b):

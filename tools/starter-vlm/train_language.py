@@ -9,6 +9,8 @@ The tower stands still: its tokens for every picture are worked out once, so tha
 import argparse
 import json
 import time
+from bisect import bisect_right
+from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +20,8 @@ from torch import nn
 from transformers import AutoTokenizer, CLIPImageProcessor, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration, LlavaProcessor
 from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
 
-from documents import SIDE, load
-from looks import AT_LETTERS, AT_MARKS, CITED, MARK, looks_of
+from documents import SIDE, SPELT, Alphabet, load, spelt_of, spelt_places
+from looks import AT_LETTERS, AT_MARKS, AT_TEXT, CITED, MARK, copies_of, looks_of
 from tokens import CONTEXT, IMAGE, make_tokenizer
 from train_tower import pixels_of, tower_config
 
@@ -30,6 +32,8 @@ IN_BOX = 0.4
 
 LOOKING = 0.3
 """Weight of where heads look."""
+SPELLING = 0.2
+"""Weight of what they see there."""
 
 
 def make_model(tokenizer):
@@ -65,7 +69,7 @@ class Encoder:
 
     def __init__(self, tokenizer, rows=None):
         """With `rows`, the documents, also where their words stand."""
-        self.rows = rows
+        self.rows, self.places = rows, {}
         self.image = tokenizer.convert_tokens_to_ids(IMAGE)
         # The library's own tokenizer: the wrapper around it costs more than the encoding.
         self.encoded = lambda text: tokenizer.backend_tokenizer.encode(text, add_special_tokens=False)
@@ -79,39 +83,46 @@ class Encoder:
         """(ids, weights, pictures, looks): weight 0 where nothing is learnt; looks (n, 4) are places in ids, layers, heads, and places that are looked at."""
         ids, weights, looks, starts = [], [], [], []
         pictures = [int(name.split("/")[1]) for name in row["image"]]
+        told, told_at, question = "", [], ""
         for part in row["conversations"]:
             encoded = self.encoded(part["value"])
             text = encoded.ids
             if part["from"] == "human":
+                question = part["value"]
                 ids += self.user
+                at = []
                 for token in text:
                     if token == self.image:
                         starts.append(len(ids))
+                    at.append(len(ids))
                     ids += [token] * (TOKENS if token == self.image else 1)
+                if not told:
+                    # The sources stand in the first turn.
+                    told, told_at = question, list(zip((a for a, _ in encoded.offsets), at))
                 ids += self.said
                 weights += [0.0] * (len(ids) - len(weights))
             else:
-                looks += [(len(ids) + at, layer, head, starts[picture] + token) for at, layer, head, picture, token in self.looks(part["value"], encoded.offsets, pictures)]
+                if self.rows and pictures:
+                    seen = [(at, layer, heads, starts[picture] + token) for picture, at, layer, heads, token in self.seen(question, part["value"], pictures)]
+                    read = [(at, layer, heads, told_at[bisect_right(told_at, letter, key=lambda pair: pair[0]) - 1][1]) for at, layer, heads, letter in copies_of(told, question, part["value"])]
+                    looks += [(len(ids) + n, *look) for n, *look in of_tokens([*seen, *read], encoded.offsets)]
                 ids += text + self.end
                 weights += [*self.in_boxes(text), 1.0]
                 ids += self.gap
                 weights += [0.0]
         return np.array(ids, np.int32), np.array(weights, np.float32), pictures, np.array(looks, np.int32).reshape(-1, 4)
 
-    def looks(self, answer, offsets, pictures):
-        """(token of the answer, layer, head, picture, visual token) of what it reads from the picture that it cites."""
-        if not self.rows or not pictures:
-            return
-        cited = CITED.search(answer)
+    def seen(self, question, answer, pictures):
+        """(picture, letter of the answer, layer, heads, visual token) of what it reads from the picture that it cites."""
+        cited = CITED.search(MARK.sub("", answer))
+        if cited and not MARK.search(answer):
+            return []
         # A source whose picture is not shown by its number is shown as the question's own, which is the last.
         picture = min(int(cited.group(1)), len(pictures)) - 1 if cited else 0
-        if cited and not MARK.search(answer):
-            return
-        at_letter = {at: (layer, heads, token) for at, layer, heads, token in looks_of(self.rows[pictures[picture]], answer)}
-        for n, (a, b) in enumerate(offsets):
-            if found := next((at_letter[at] for at in range(a, b) if at in at_letter), None):
-                layer, heads, token = found
-                yield from ((n, layer, head, picture, token) for head in heads)
+        at = pictures[picture]
+        if at not in self.places:
+            self.places[at] = spelt_places(self.rows[at])
+        return [(picture, *look) for look in looks_of(self.rows[at], self.places[at], question, answer)]
 
     def in_boxes(self, tokens):
         """Weights of an answer's tokens: less between the double brackets of a box."""
@@ -127,6 +138,19 @@ class Encoder:
         return out
 
 
+def of_tokens(looks, offsets):
+    """(token of the answer, layer, head, place looked at) of looks by the answer's letters: a head looks at one place for a token, that of its first letter."""
+    at_letter = defaultdict(list)
+    for at, layer, heads, place in looks:
+        at_letter[at] += [(layer, head, place) for head in heads]
+    for n, (a, b) in enumerate(offsets):
+        places = {}
+        for at in range(a, b):
+            for layer, head, place in at_letter[at]:
+                places.setdefault((layer, head), place)
+        yield from ((n, layer, head, place) for (layer, head), place in places.items())
+
+
 def batch_of(samples, features, image, pad):
     length = max(len(ids) for ids, *_ in samples)
     ids = torch.full((len(samples), length), pad, dtype=torch.long)
@@ -136,7 +160,7 @@ def batch_of(samples, features, image, pad):
         ids[i, : len(tokens)] = torch.from_numpy(tokens.astype(np.int64))
         weights[i, : len(weight)] = torch.from_numpy(weight)
         pictures += which
-    return ids, weights, features[pictures], ids == image
+    return ids, weights, features[pictures], ids == image, pictures
 
 
 def forward(model, ids, seen, where):
@@ -147,6 +171,38 @@ def forward(model, ids, seen, where):
     return model.model.language_model(inputs_embeds=embeds, use_cache=False).last_hidden_state
 
 
+class Letters(nn.Module):
+    """Asks the heads that look at letters for what they take from each place that spells: head n for the n-th letter. Answers ask for few letters, pictures
+    are full of them. It is thrown away."""
+
+    def __init__(self, model, rows, shown):
+        super().__init__()
+        alphabet = Alphabet.of(rows)
+        numbers = alphabet.numbers()
+        # (documents, halves, TOKENS, SPELT).
+        self.spelt = np.zeros((len(rows), 2, TOKENS, SPELT), np.uint8)
+        for at in shown:
+            self.spelt[at] = spelt_of(rows[at], numbers).reshape(-1, 2, int(TOKENS**0.5), SPELT).transpose(1, 0, 2, 3).reshape(2, TOKENS, SPELT)
+        attentions = [layer.self_attn for layer in model.model.language_model.layers[AT_LETTERS : AT_LETTERS + 2]]
+        # In a list, which makes them no part of this.
+        self.values, size = [attention.v_proj for attention in attentions], attentions[0].head_dim
+        self.asked = nn.Parameter(torch.randn(2, SPELT, size, len(alphabet.letters) + 1) * size**-0.5)
+
+    def loss(self, seen, where, pictures):
+        """`seen` are the inputs of the layers, as Watched keeps them."""
+        out = []
+        for half in range(2):
+            hidden = seen[AT_LETTERS + half]["hidden_states"][where]
+            wanted = torch.from_numpy(self.spelt[pictures, half].reshape(-1, SPELT).astype(np.int64))
+            spells = wanted.any(-1)
+            if not spells.any():
+                continue
+            values = self.values[half](hidden[spells]).view(-1, SPELT, self.asked.shape[2])
+            scores = torch.einsum("tnd,ndc->tnc", values, self.asked[half])
+            out.append(F.cross_entropy(scores.flatten(0, 1), wanted[spells].flatten(), ignore_index=0))
+        return torch.stack(out).mean() if out else torch.zeros(())
+
+
 class Watched:
     """Where a model's heads look, so that they can be taught where to: what an answer's next word is read from is known here, and found by trial only after
     long (supervised attention: Liu et al., Attention Correctness in Neural Image Captioning, 2017)."""
@@ -154,7 +210,7 @@ class Watched:
     def __init__(self, model):
         self.seen = {}
         self.layers = model.model.language_model.layers
-        for n in {AT_MARKS[0], AT_LETTERS, AT_LETTERS + 1}:
+        for n in {AT_MARKS[0], AT_LETTERS, AT_LETTERS + 1, AT_TEXT[0]}:
             self.layers[n].self_attn.register_forward_pre_hook(lambda _, __, given, n=n: self.seen.update({n: given}), with_kwargs=True)
 
     def loss(self, samples):
@@ -177,7 +233,7 @@ class Watched:
 
 
 def losses(model, batch):
-    ids, weights, seen, where = batch
+    ids, weights, seen, where, _ = batch
     hidden = forward(model, ids, seen, where)
     wanted = weights[:, 1:] > 0
     logits = model.lm_head(hidden[:, :-1][wanted])
@@ -241,8 +297,9 @@ def main():
     held = [s for s in map(plain.encode, held_told) if len(s[0]) <= CONTEXT]
     print(f"{len(samples)} conversations of {np.mean([len(s[0]) for s in samples]):.0f} tokens on average, read in {time.time() - started:.0f} s; vocabulary {len(tokenizer)}", flush=True)
     features, held_features = features_of(tower, pictures, samples), features_of(tower, load(args.held_out)[1], held)
+    letters = Letters(model, rows, {at for _, _, which, _ in samples for at in which})
     image, pad = encoder.image, tokenizer.pad_token_id
-    trained = [*model.model.multi_modal_projector.parameters(), *model.model.language_model.parameters(), *model.lm_head.parameters()]
+    trained = [*model.model.multi_modal_projector.parameters(), *model.model.language_model.parameters(), *model.lm_head.parameters(), *letters.parameters()]
     # Muon (Jordan 2024) for what is multiplied by inside, at the size of AdamW's steps (Liu et al. 2025), and AdamW for words and scales.
     inside = [p for part in (model.model.multi_modal_projector, model.model.language_model.layers) for p in part.parameters() if p.ndim > 1]
     others = [p for p in trained if all(p is not q for q in inside)]
@@ -280,19 +337,22 @@ def main():
         rate = args.rate * min(1, (step + 1) / 150) * (0.03 + 0.97 * 0.5 * (1 + np.cos(np.pi * done)))
         for group in (group for optimiser in optimisers for group in optimiser.param_groups):
             group["lr"] = rate
-        batch = queue.pop()
-        each, weight, right, _ = losses(model, batch_of(batch, features, image, pad))
-        loss, astray = (each * weight).sum() / weight.sum(), watched.loss(batch)
+        chosen = queue.pop()
+        batch = batch_of(chosen, features, image, pad)
+        each, weight, right, _ = losses(model, batch)
+        *_, where, shown = batch
+        loss, astray, misread = (each * weight).sum() / weight.sum(), watched.loss(chosen), letters.loss(watched.seen, where, shown)
         model.zero_grad()
-        (loss + LOOKING * astray).backward()
+        letters.zero_grad()
+        (loss + LOOKING * astray + SPELLING * misread).backward()
         nn.utils.clip_grad_norm_(trained, 1.0)
         for optimiser in optimisers:
             optimiser.step()
         step += 1
-        running.append((loss.item(), astray.item()))
+        running.append((loss.item(), astray.item(), misread.item()))
         if step % 50 == 0:
             spent = time.time() - started
-            print(f"step {step}  loss {np.mean(running, 0)[0]:.3f}  looks {np.mean(running, 0)[1]:.3f}  rate {rate:.5f}  {step * args.batch / spent:.1f} conversations/s  {done:.0%}, {(args.minutes * 60 - spent) / 60:.0f} min left", flush=True)
+            print(f"step {step}  loss {np.mean(running, 0)[0]:.3f}  looks {np.mean(running, 0)[1]:.3f}  letters {np.mean(running, 0)[2]:.3f}  rate {rate:.5f}  {step * args.batch / spent:.1f} conversations/s  {done:.0%}, {(args.minutes * 60 - spent) / 60:.0f} min left", flush=True)
             running = []
         if step % 500 == 0:
             print(json.dumps({"step": step, **measure(model, held[:160], held_features, image, pad)}), flush=True)
