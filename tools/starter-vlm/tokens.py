@@ -13,8 +13,12 @@ CONTEXT = 2_048
 CHAT_TEMPLATE = """{%- set rules = namespace(text='') -%}
 {%- for message in messages -%}
 {%- if message['role'] == 'system' -%}
-{%- if 'numbered steps' in message['content'] -%}{%- set rules.text = rules.text + 'Show the steps.\\n' -%}{%- endif -%}
-{%- for line in message['content'].split('\\n') -%}{%- if line.startswith('Answer in this language') -%}{%- set rules.text = rules.text + line + '\\n' -%}{%- endif -%}{%- endfor -%}
+{%- set said = namespace(text='') -%}
+{%- if message['content'] is string -%}{%- set said.text = message['content'] -%}
+{%- else -%}{%- for part in message['content'] -%}{%- if part['type'] == 'text' -%}{%- set said.text = said.text + part['text'] + '\\n' -%}{%- endif -%}{%- endfor -%}
+{%- endif -%}
+{%- if 'numbered steps' in said.text -%}{%- set rules.text = rules.text + 'Show the steps.\\n' -%}{%- endif -%}
+{%- for line in said.text.split('\\n') -%}{%- if line.startswith('Answer in this language') -%}{%- set rules.text = rules.text + line + '\\n' -%}{%- endif -%}{%- endfor -%}
 {%- else -%}
 {{- '<|im_start|>' + message['role'] + '\\n' -}}
 {%- if message['content'] is string -%}
