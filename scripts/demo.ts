@@ -61,13 +61,16 @@ await runMain(stackMain('demo'), async ({ config, logger, closer, end }) => {
   console.log(`\nThe page is at ${url}/ until Ctrl-C.`);
 });
 
-/** A drawing's fit, a problem sheet with its steps, a region of an X-ray-like picture. */
+/** A drawing's distances beside the record's price, a problem sheet, a region of an X-ray-like picture. */
 function questions(): { title: string; name: string; request: QuestionRequest }[] {
   return [
     {
-      title: 'Question: "Do the mounting holes of the Kestrel R26 fit socket AM5?"',
+      title: 'Question: "What does the Kestrel R26 cost, and how far apart are its LGA1851 holes?"',
       name: 'cooler',
-      request: { question: 'Do the mounting holes of the Kestrel R26 fit socket AM5?', filter: { kind: 'drawing' } },
+      request: {
+        question: 'What does the Kestrel R26 cost, and how far apart are its LGA1851 holes?',
+        filter: { kind: 'drawing' },
+      },
     },
     {
       title: 'Question, with steps: "What is the sum in problem 480?"',
