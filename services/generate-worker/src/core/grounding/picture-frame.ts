@@ -94,19 +94,28 @@ export function writeBox(pixels: Box, boxFrame: BoxFrame, frame: PictureFrame): 
   if (boxFrame === 'unit' || boxFrame === 'thousand') {
     box = scale(box, 1_000 / size.widthPx, 1_000 / size.heightPx);
   }
-  const [left, right] = wholeEdges(box[0], box[2]);
-  const [top, bottom] = wholeEdges(box[1], box[3]);
-  return boxFrame === 'unit' ? ([left, top, right, bottom].map((n) => n / 1_000) as Box) : [left, top, right, bottom];
+  const written = (wholes: typeof nearest): Box => {
+    const [[left, right], [top, bottom]] = [wholes(box[0], box[2]), wholes(box[1], box[3])];
+    return boxFrame === 'unit' ? ([left, top, right, bottom].map((n) => n / 1_000) as Box) : [left, top, right, bottom];
+  };
+  const isRead = (numbers: Box): boolean => mapBox(numbers, boxFrame, frame) !== null;
+  // The nearest numbers of a box no thicker than one may lie half beside it, where it would be lost when it is read.
+  return [written(nearest), written(outward)].find(isRead) ?? written(nearest);
 }
 
 /**
  * To the nearest whole numbers; one that is thinner than that is widened to the side that it lies on, which is within what was
  * shown.
  */
-function wholeEdges(from: number, to: number): [number, number] {
+function nearest(from: number, to: number): [number, number] {
   const [low, high] = [Math.round(from), Math.round(to)];
   if (high > low) return [low, high];
   return (from + to) / 2 < low ? [low - 1, low] : [low, low + 1];
+}
+
+/** To the whole numbers around. */
+function outward(from: number, to: number): [number, number] {
+  return [Math.floor(from), Math.ceil(to)];
 }
 
 /** Back from the model's canvas to the upright picture. */
