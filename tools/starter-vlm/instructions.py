@@ -85,21 +85,13 @@ def bushings_of(plate):
     return [(HEX[s["shape"].split()[1]], s["box"]) for s in plate["shapes"] if s["shape"].startswith("circle #") and s["shape"].split()[1] in HEX]
 
 
-def is_held_out(cell):
-    """As `isHeldOut` of the sample's generators."""
-    hashed = 0x811C9DC5
-    for c in f"cell/{cell}":
-        hashed = (hashed ^ ord(c)) * 0x01000193 & 0xFFFFFFFF
-    return hashed % 4 == 0
-
-
-def fit_of(row, labels, socket):
-    """(answer en, answer zh, boxes) of whether a socket fits a cooler, in the sample's words; None of a cell that is held out."""
+def fit_of(row, labels, socket, cells):
+    """(answer en, answer zh, boxes) of whether a socket fits a cooler, in the sample's words; None where it does and that cell is not among those drawn."""
     *cell, _ = row["cell"].split("/")
     # A pattern's distances were drawn before its label.
     patterns = [(round(float(across["words"])), round(float(upright["words"])), label, across, upright) for across, upright, label in zip(*[iter(row["words"][: 3 * len(labels)])] * 3)]
     own = [p for p in patterns if socket in p[2]["words"].split(" / ")]
-    if own and is_held_out("/".join([*cell, socket])):
+    if own and "/".join([*cell, socket]) not in cells:
         return None
     boxes = [{"label": text, "xyxy": word["box"]} for w, h, label, across, upright in own or patterns for text, word in ((f"{w} mm", across), (f"{h} mm", upright), (label["words"], label))]
     if own:
@@ -109,7 +101,7 @@ def fit_of(row, labels, socket):
     return f"No: the drawing shows only {' and '.join(told)}.", f"否：图中只有 {' 和 '.join(told)}。", boxes
 
 
-def more_questions(row):
+def more_questions(row, cells):
     """Questions beside the sample's: (en, zh, answer en, answer zh, boxes). They teach to find places, colours and rows."""
     family, title = row["family"], row["record"]["attributes"]["sku"]
     shapes = row["shapes"]
@@ -135,7 +127,7 @@ def more_questions(row):
         words = " and ".join(w["words"] for w in labels)
         for n in (1, 2):
             socket = SOCKETS[(sum(map(ord, title)) * n + row["record"]["attributes"]["fan_mm"] // 10) % len(SOCKETS)]
-            if fits := fit_of(row, labels, socket):
+            if fits := fit_of(row, labels, socket, cells):
                 yield (f"Do the mounting holes of the {name} fit socket {socket}?", f"{name} 的安装孔适合 {socket} 插座吗？", *fits)
         yield (f"Which sockets are marked on the drawing of the {name}?", f"{name} 的图中标注了哪些插座？", words, words.replace(" and ", " 和 "), [{"label": w["words"], "xyxy": w["box"]} for w in labels])
     if family == "xray":
@@ -144,11 +136,11 @@ def more_questions(row):
         yield (f"Where is L{n} in radiograph {title}?", f"X光片 {title} 中 L{n} 在哪里？", f"L{n}", f"L{n}", [{"label": f"L{n}", "xyxy": bodies[n - 1]}])
 
 
-def questions_of(row):
-    """Each as (kind, {en, zh}, {en, zh}, boxes, steps or None)."""
+def questions_of(row, cells):
+    """Of what the documents of `cells` show; each as (kind, {en, zh}, {en, zh}, boxes, steps or None)."""
     for q in row["questions"]:
         yield q["kind"], {"en": q["question"], "zh": q["question_zh"]}, {"en": q["answer"], "zh": q.get("answer_zh", q["answer"])}, q["boxes"], None
-    for en, zh, answer, answer_zh, boxes in more_questions(row):
+    for en, zh, answer, answer_zh, boxes in more_questions(row, cells):
         yield "picture", {"en": en, "zh": zh}, {"en": answer, "zh": answer_zh}, boxes, None
     if row.get("steps"):
         first = row["questions"][0]
@@ -171,6 +163,8 @@ class Maker:
         sources and more questions than the pipeline's own prompts, which follow."""
         self.rows, self.products, self.rng = rows, products, random.Random(seed)
         self.reading, self.short = reading, reading + short
+        # Those that held-out questions ask about are not drawn.
+        self.cells = {row["cell"] for row in rows}
         self.by_family = {}
         for i, row in enumerate(rows):
             self.by_family.setdefault(row["family"], []).append(i)
@@ -243,7 +237,7 @@ class Maker:
             turns.append((f"Question:\n{WHAT[lang].format(mark(box))}", words))
         if drawn := drawn_of(row):
             turns.append((f"Question:\n{DRAWN[lang]}", "\n".join(f"{name} {mark(box)}" for name, box in drawn)))
-        told = [q for q in questions_of(row) if q[0] == "picture"] if row["record"] else []
+        told = [q for q in questions_of(row, self.cells) if q[0] == "picture"] if row["record"] else []
         for _, question, answer, boxes, steps in rng.sample(told, min(8, len(told))):
             turns.append(self.turn(question, answer, boxes, steps, 1, lang))
         rng.shuffle(turns)
@@ -301,7 +295,7 @@ class Maker:
                 asked, answer = rng.choice(plain)
                 turns.append(self.turn(asked, answer, [], None, about + 1, lang))
                 continue
-            what, asked, answer, boxes, steps = rng.choice(list(questions_of(self.rows[row])))
+            what, asked, answer, boxes, steps = rng.choice(list(questions_of(self.rows[row], self.cells)))
             if about in shown or (own_picture and about == place):
                 turns.append(self.turn(asked, answer, boxes, steps, about + 1, lang))
             elif what == "picture":
@@ -324,7 +318,7 @@ class Maker:
         if kind == "product":
             asked, _ = rng.choice(list(self.product_questions(other)))
         else:
-            _, asked, *_ = rng.choice(list(questions_of(self.rows[row])))
+            _, asked, *_ = rng.choice(list(questions_of(self.rows[row], self.cells)))
         return f"Question:\n{asked[lang]}", NOT_SAID[lang]
 
 

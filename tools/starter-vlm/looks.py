@@ -2,7 +2,7 @@
 
 import re
 
-from documents import CELL, GRID, SIDE, area, spelt_places
+from documents import CELL, GRID, SIDE, SPELT, area
 
 MARK = re.compile(r"\[\[(\d+),(\d+),(\d+),(\d+)\]\]")
 CITED = re.compile(r" *\[(\d+)\]")
@@ -14,7 +14,6 @@ AT_NAME = (2, (4, 5))
 """Before an answer begins: the end of what is asked about, as the source that is cited names it."""
 AT_TEXT = (5, (0, 1))
 """What is copied from a source's text."""
-LETTERS = range(8)
 SOCKET = re.compile(r"AM\d|LGA\w+")
 
 
@@ -88,12 +87,12 @@ def verdict_of(row, places, question, answer):
         return
     token, half, _ = place
     yield 0, *AT_MARKS, token
-    yield 0, AT_LETTERS + half, LETTERS, token
+    yield 0, AT_LETTERS + half, range(SPELT), token
 
 
 def copies_of(text, question, answer):
     """[(place of a letter in the answer, layer, heads, place of a letter in the sources' text)]."""
-    cited = CITED.search(MARK.sub("", answer))
+    cited = CITED.search(answer)
     start = text.find(f"Source [{cited.group(1)}]\n") if cited else -1
     if start < 0:
         return
@@ -104,13 +103,18 @@ def copies_of(text, question, answer):
         yield 0, *AT_NAME, start + max(coded or named)
     said = re.split(r";| *\[", answer, maxsplit=1)[0]
     if said in ("yes", "no", "有货", "没有"):
-        at = section.find("\nin_stock: ") + len("\nin_stock: ")
+        at = value_of("in_stock", section)
         yield from ((i, *AT_TEXT, start + at) for i in range(len(said)))
     elif re.fullmatch(r"\d+\.\d\d", said):
-        at = section.find("\nprice: ") + len("\nprice: ")
+        at = value_of("price", section)
         yield from ((i, *AT_TEXT, start + at + i) for i in range(len(said)) if section[at : at + i + 1] == said[: i + 1])
     elif not MARK.search(answer) and (at := section.rfind(": " + said)) >= 0:
         yield from ((i, *AT_TEXT, start + at + 2 + i) for i in range(len(said)))
+
+
+def value_of(name, section):
+    """Where the value of an attribute begins."""
+    return section.find(f"\n{name}: ") + len(f"\n{name}: ")
 
 
 def overlap(a, b):

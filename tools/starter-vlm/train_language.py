@@ -20,7 +20,7 @@ from torch import nn
 from transformers import AutoTokenizer, CLIPImageProcessor, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration, LlavaProcessor
 from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
 
-from documents import SIDE, SPELT, Alphabet, load, spelt_of, spelt_places
+from documents import GRID, SIDE, SPELT, Alphabet, load, spelt_of, spelt_places
 from looks import AT_LETTERS, AT_MARKS, AT_TEXT, CITED, MARK, copies_of, looks_of
 from tokens import CONTEXT, IMAGE, make_tokenizer
 from train_tower import pixels_of, tower_config
@@ -52,7 +52,7 @@ def make_model(tokenizer):
 @torch.no_grad()
 def features_of(tower, pictures, samples, every=2_000):
     """(n, TOKENS, 256) in bfloat16, of the pictures that `samples` show; of the others nothing that counts."""
-    shown = np.array(sorted({at for _, _, which, _ in samples for at in which}))
+    shown = np.array(sorted(set(pictures_of(samples))))
     tower.eval()
     out = torch.empty(len(pictures), TOKENS, 256, dtype=torch.bfloat16)
     started = time.time()
@@ -83,7 +83,7 @@ class Encoder:
         """(ids, weights, pictures, looks): weight 0 where nothing is learnt; looks (n, 4) are places in ids, layers, heads, and places that are looked at."""
         ids, weights, looks, starts = [], [], [], []
         pictures = [int(name.split("/")[1]) for name in row["image"]]
-        told, told_at, question = "", [], ""
+        told, letters, told_at, question = "", [], [], ""
         for part in row["conversations"]:
             encoded = self.encoded(part["value"])
             text = encoded.ids
@@ -98,13 +98,13 @@ class Encoder:
                     ids += [token] * (TOKENS if token == self.image else 1)
                 if not told:
                     # The sources stand in the first turn.
-                    told, told_at = question, list(zip((a for a, _ in encoded.offsets), at))
+                    told, letters, told_at = question, [first for first, _ in encoded.offsets], at
                 ids += self.said
                 weights += [0.0] * (len(ids) - len(weights))
             else:
                 if self.rows and pictures:
-                    seen = [(at, layer, heads, starts[picture] + token) for picture, at, layer, heads, token in self.seen(question, part["value"], pictures)]
-                    read = [(at, layer, heads, told_at[bisect_right(told_at, letter, key=lambda pair: pair[0]) - 1][1]) for at, layer, heads, letter in copies_of(told, question, part["value"])]
+                    seen = self.seen(question, part["value"], pictures, starts)
+                    read = [(at, layer, heads, told_at[bisect_right(letters, letter) - 1]) for at, layer, heads, letter in copies_of(told, question, part["value"])]
                     looks += [(len(ids) + n, *look) for n, *look in of_tokens([*seen, *read], encoded.offsets)]
                 ids += text + self.end
                 weights += [*self.in_boxes(text), 1.0]
@@ -112,9 +112,9 @@ class Encoder:
                 weights += [0.0]
         return np.array(ids, np.int32), np.array(weights, np.float32), pictures, np.array(looks, np.int32).reshape(-1, 4)
 
-    def seen(self, question, answer, pictures):
-        """(picture, letter of the answer, layer, heads, visual token) of what it reads from the picture that it cites."""
-        cited = CITED.search(MARK.sub("", answer))
+    def seen(self, question, answer, pictures, starts):
+        """[(letter of the answer, layer, heads, place in ids)] of what it reads from the picture that it cites."""
+        cited = CITED.search(answer)
         if cited and not MARK.search(answer):
             return []
         # A source whose picture is not shown by its number is shown as the question's own, which is the last.
@@ -122,7 +122,7 @@ class Encoder:
         at = pictures[picture]
         if at not in self.places:
             self.places[at] = spelt_places(self.rows[at])
-        return [(picture, *look) for look in looks_of(self.rows[at], self.places[at], question, answer)]
+        return [(letter, layer, heads, starts[picture] + token) for letter, layer, heads, token in looks_of(self.rows[at], self.places[at], question, answer)]
 
     def in_boxes(self, tokens):
         """Weights of an answer's tokens: less between the double brackets of a box."""
@@ -151,16 +151,19 @@ def of_tokens(looks, offsets):
         yield from ((n, layer, head, place) for (layer, head), place in places.items())
 
 
+def pictures_of(samples):
+    """Those that they show, in the order that they do."""
+    return [at for _, _, which, _ in samples for at in which]
+
+
 def batch_of(samples, features, image, pad):
     length = max(len(ids) for ids, *_ in samples)
     ids = torch.full((len(samples), length), pad, dtype=torch.long)
     weights = torch.zeros(len(samples), length)
-    pictures = []
-    for i, (tokens, weight, which, _) in enumerate(samples):
+    for i, (tokens, weight, *_) in enumerate(samples):
         ids[i, : len(tokens)] = torch.from_numpy(tokens.astype(np.int64))
         weights[i, : len(weight)] = torch.from_numpy(weight)
-        pictures += which
-    return ids, weights, features[pictures], ids == image, pictures
+    return ids, weights, features[pictures_of(samples)], ids == image
 
 
 def forward(model, ids, seen, where):
@@ -182,7 +185,7 @@ class Letters(nn.Module):
         # (documents, halves, TOKENS, SPELT).
         self.spelt = np.zeros((len(rows), 2, TOKENS, SPELT), np.uint8)
         for at in shown:
-            self.spelt[at] = spelt_of(rows[at], numbers).reshape(-1, 2, int(TOKENS**0.5), SPELT).transpose(1, 0, 2, 3).reshape(2, TOKENS, SPELT)
+            self.spelt[at] = spelt_of(rows[at], numbers).reshape(-1, 2, GRID // 2, SPELT).transpose(1, 0, 2, 3).reshape(2, TOKENS, SPELT)
         attentions = [layer.self_attn for layer in model.model.language_model.layers[AT_LETTERS : AT_LETTERS + 2]]
         # In a list, which makes them no part of this.
         self.values, size = [attention.v_proj for attention in attentions], attentions[0].head_dim
@@ -233,7 +236,7 @@ class Watched:
 
 
 def losses(model, batch):
-    ids, weights, seen, where, _ = batch
+    ids, weights, seen, where = batch
     hidden = forward(model, ids, seen, where)
     wanted = weights[:, 1:] > 0
     logits = model.lm_head(hidden[:, :-1][wanted])
@@ -297,7 +300,7 @@ def main():
     held = [s for s in map(plain.encode, held_told) if len(s[0]) <= CONTEXT]
     print(f"{len(samples)} conversations of {np.mean([len(s[0]) for s in samples]):.0f} tokens on average, read in {time.time() - started:.0f} s; vocabulary {len(tokenizer)}", flush=True)
     features, held_features = features_of(tower, pictures, samples), features_of(tower, load(args.held_out)[1], held)
-    letters = Letters(model, rows, {at for _, _, which, _ in samples for at in which})
+    letters = Letters(model, rows, set(pictures_of(samples)))
     image, pad = encoder.image, tokenizer.pad_token_id
     trained = [*model.model.multi_modal_projector.parameters(), *model.model.language_model.parameters(), *model.lm_head.parameters(), *letters.parameters()]
     # Muon (Jordan 2024) for what is multiplied by inside, at the size of AdamW's steps (Liu et al. 2025), and AdamW for words and scales.
@@ -340,10 +343,9 @@ def main():
         chosen = queue.pop()
         batch = batch_of(chosen, features, image, pad)
         each, weight, right, _ = losses(model, batch)
-        *_, where, shown = batch
-        loss, astray, misread = (each * weight).sum() / weight.sum(), watched.loss(chosen), letters.loss(watched.seen, where, shown)
-        model.zero_grad()
-        letters.zero_grad()
+        loss, astray, misread = (each * weight).sum() / weight.sum(), watched.loss(chosen), letters.loss(watched.seen, batch[-1], pictures_of(chosen))
+        for optimiser in optimisers:
+            optimiser.zero_grad()
         (loss + LOOKING * astray + SPELLING * misread).backward()
         nn.utils.clip_grad_norm_(trained, 1.0)
         for optimiser in optimisers:
