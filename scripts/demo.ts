@@ -43,8 +43,8 @@ await runMain(stackMain('demo'), async ({ config, logger, closer, end }) => {
 
   const answers = join(dataFiles(config.dataDir).root, 'answers');
   await mkdir(answers, { recursive: true });
-  for (const { title, name, request } of questions()) {
-    console.log(`\n${title}`);
+  for (const { name, request } of questions()) {
+    console.log(`\nQuestion${request.show_steps ? ', with steps' : ''}: "${request.question}"`);
     const question = await askAndFollow(client, request, { signal: new AbortController().signal, show: () => {} });
     printQuestion(question, client.url);
     for (const file of await savePictures(client, question, join(answers, name))) console.log(`  written to ${file}`);
@@ -62,26 +62,17 @@ await runMain(stackMain('demo'), async ({ config, logger, closer, end }) => {
 });
 
 /** A drawing's distances beside the record's price, a problem sheet, a region of an X-ray-like picture. */
-function questions(): { title: string; name: string; request: QuestionRequest }[] {
+function questions(): { name: string; request: QuestionRequest }[] {
   return [
     {
-      title: 'Question: "What does the Kestrel R26 cost, and how far apart are its LGA1851 holes?"',
       name: 'cooler',
       request: {
         question: 'What does the Kestrel R26 cost, and how far apart are its LGA1851 holes?',
         filter: { kind: 'drawing' },
       },
     },
-    {
-      title: 'Question, with steps: "What is the sum in problem 480?"',
-      name: 'problem',
-      request: { question: 'What is the sum in problem 480?', filter: { sku: 'PB-480-0' }, show_steps: true },
-    },
-    {
-      title: 'Question: "Which vertebra is odd in radiograph R-2138?"',
-      name: 'xray',
-      request: { question: 'Which vertebra is odd in radiograph R-2138?', filter: { kind: 'xray' }, k: 1 },
-    },
+    { name: 'problem', request: { question: 'What is the sum in problem 480?', filter: { sku: 'PB-480-0' }, show_steps: true } },
+    { name: 'xray', request: { question: 'Which vertebra is odd in radiograph R-2138?', filter: { kind: 'xray' }, k: 1 } },
   ];
 }
 

@@ -69,9 +69,7 @@ class Album {
   async shows(...keys: string[]): Promise<void> {
     for (const key of keys) {
       const expected = this.#written.get(key) ?? null;
-      for (const endsAt = performance.now() + WAIT_MS; (await this.#shownSha256(key)) !== expected; await sleep(20)) {
-        if (performance.now() > endsAt) throw new Error(`${key} is not shown as it is`);
-      }
+      await until(async () => (await this.#shownSha256(key)) === expected, `${key} is not shown as it is`);
     }
   }
 
@@ -85,19 +83,19 @@ class Album {
   }
 }
 
+/** Throws `otherwise` where it does not become so in time. */
+async function until(isSo: () => Promise<boolean>, otherwise: string): Promise<void> {
+  for (const endsAt = performance.now() + WAIT_MS; !(await isSo()); await sleep(20))
+    if (performance.now() > endsAt) throw new Error(otherwise);
+}
+
 async function ingest(client: ApiClient, path: string): Promise<string> {
   const source = { type: 'directory', path };
   return (await client.post('/v1/ingestions', { source }, ingestionAccepted)).links.self;
 }
 
 async function untilCompleted(client: ApiClient, self: string): Promise<void> {
-  for (
-    const endsAt = performance.now() + WAIT_MS;
-    (await client.get(self, ingestionView)).status !== 'completed';
-    await sleep(50)
-  ) {
-    if (performance.now() > endsAt) throw new Error('the ingestion does not end');
-  }
+  await until(async () => (await client.get(self, ingestionView)).status === 'completed', 'the ingestion does not end');
 }
 
 async function foundFirst(client: ApiClient, picture: number): Promise<string | undefined> {
@@ -129,19 +127,16 @@ test(
 
     await writeFile(join(album.folder, 'new.jpg'), 'no picture any more');
     const failuresOf = async () => (await client.get('/v1/changes/failures', changeFailurePage)).failures;
-    for (const endsAt = performance.now() + WAIT_MS; (await failuresOf()).length === 0; await sleep(50))
-      if (performance.now() > endsAt) throw new Error('no failure is told of');
+    await until(async () => (await failuresOf()).length > 0, 'no failure is told of');
     expect(await failuresOf()).toMatchObject([{ kind: 'object', key: 'new.jpg', code: 'picture_is_text' }]);
     expect(await foundFirst(client, 100)).not.toBe(album.idOf('new.jpg'));
     await album.write('new.jpg', 103);
     await album.shows('new.jpg');
     // It is shown a moment before it is owed no more, and told of as failed no more.
     const owedNow = () => client.get('/v1/changes', changesView);
-    for (const endsAt = performance.now() + WAIT_MS; (await owedNow()).owed > 0; await sleep(50))
-      if (performance.now() > endsAt) throw new Error('changes stay owed');
+    await until(async () => (await owedNow()).owed === 0, 'changes stay owed');
     expect(await owedNow()).toEqual({ owed: 0, oldest_seconds: null });
-    for (const endsAt = performance.now() + WAIT_MS; (await failuresOf()).length > 0; await sleep(50))
-      if (performance.now() > endsAt) throw new Error('what was mended is still told of as failed');
+    await until(async () => (await failuresOf()).length === 0, 'what was mended is still told of as failed');
     const metrics = await (await fetch(`${client.url}/metrics`)).text();
     // What was written before the folder was watched came by another look through it.
     expect(Number(/sightline_freshness_seconds_count\S* (\d+)/.exec(metrics)?.[1])).toBeGreaterThanOrEqual(3);
